@@ -1,0 +1,174 @@
+"""What every detector shares: labels, threshold, predict, score; and fit for the deep ones."""
+
+from contextlib import contextmanager
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._labels import check_training_labels
+from .metrics import roc_auc_score
+
+# Below so few unlabelled rows a quantile of their scores says nothing.
+MIN_UNLABELED_FOR_THRESHOLD = 20
+
+
+@contextmanager
+def unchanged_on_error(estimator):
+    """Put an estimator's attributes back as they were when the block raises anything."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+class DetectorMixin(OutlierMixin):
+    """`predict`, `fit_predict` and `score` on top of `fit` and `decision_function`."""
+
+    def predict(self, X):
+        """Predict +1 (normal) or -1 (anomaly) for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int
+            -1 where `decision_function` is negative, else +1.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def fit_predict(self, X, y=None):
+        """Fit on X and y, and predict the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), default=None
+            Labels, as in `fit`; they are used.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int
+            +1 normal, -1 anomaly.
+        """
+        return self.fit(X, y).predict(X)
+
+    def score(self, X, y):
+        """ROC AUC of the labelled anomalies against all other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            -1 labelled anomaly, 0 unlabelled (stands for normal), +1 labelled normal.
+
+        Returns
+        -------
+        float
+            NaN, with an `UndefinedMetricWarning`, when y holds no anomaly.
+        """
+        return roc_auc_score(y, self.decision_function(X))
+
+
+class BaseDetector(DetectorMixin, BaseEstimator):
+    """Template of a detector that learns from X and labels in {-1, 0, +1}.
+
+    A subclass writes two hooks over validated input: ``_fit(X, y)``, which returns the training
+    rows' scores, and ``_score_samples(X)``; in both, higher means more normal, float64.
+    """
+
+    _parameter_constraints: dict = {"contamination": [Interval(Real, 0, 0.5, closed="right")]}
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Fit the detector.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, without NaN.
+        y : array-like of shape (n_samples,), default=None
+            -1 labelled anomaly, 0 unlabelled, +1 labelled normal. None: all unlabelled.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For X or y that cannot be used; the detector is then left as it was.
+        """
+        with unchanged_on_error(self):
+            X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+            y = check_training_labels(y, len(X))
+            self.offset_ = self._offset(self._fit(X, y), y, self.contamination)
+        return self
+
+    def score_samples(self, X):
+        """Score each row: the higher, the more normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            A row's score depends on that row alone.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._score_samples(X)
+
+    def decision_function(self, X):
+        """Score each row relative to the threshold: negative means anomaly.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            ``score_samples(X) - offset_``.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def fit_threshold(self, X, y=None, *, contamination=None):
+        """Move the threshold of the fitted detector, without fitting it again.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to take the threshold from: the training rows or fresh ones.
+        y : array-like of shape (n_samples,), default=None
+            Their labels, as in `fit`.
+        contamination : float in (0, 0.5], default=None
+            Share of the unlabelled rows of X to flag. None: the parameter `contamination`.
+
+        Returns
+        -------
+        self : object
+            With a new `offset_`.
+        """
+        if contamination is None:
+            contamination = self.contamination
+        if not 0 < contamination <= 0.5:
+            raise ValueError(f"contamination must be in (0, 0.5], got {contamination}.")
+        scores = self.score_samples(X)
+        self.offset_ = self._offset(scores, check_training_labels(y, len(scores)), contamination)
+        return self
+
+    @staticmethod
+    def _offset(scores, y, contamination):
+        """Quantile of the unlabelled rows' scores, or of all but the anomalies' if those are few."""
+        rows = y == 0 if np.sum(y == 0) >= MIN_UNLABELED_FOR_THRESHOLD else y != -1
+        return float(np.percentile(scores[rows], 100 * contamination))
