@@ -169,6 +169,6 @@ class BaseDetector(DetectorMixin, BaseEstimator):
 
     @staticmethod
     def _offset(scores, y, contamination):
-        """Quantile of the unlabelled rows' scores, or of all but the anomalies' if those are few."""
+        """Quantile of the scores of the unlabelled rows, or, if few, of all but the anomalies."""
         rows = y == 0 if np.sum(y == 0) >= MIN_UNLABELED_FOR_THRESHOLD else y != -1
         return float(np.percentile(scores[rows], 100 * contamination))
