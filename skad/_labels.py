@@ -76,3 +76,16 @@ def check_training_labels(y, n_samples):
             stacklevel=2,
         )
     return y
+
+
+def batch_strata(y, labeled_fraction):
+    """Groups of rows to draw a batch from, as (row numbers, share of the batch).
+
+    None draws all rows alike. A fraction is that share of labelled rows, split evenly between
+    labelled anomalies and labelled normals where there are both.
+    """
+    if labeled_fraction is None:
+        return [(np.arange(len(y)), 1.0)]
+    labeled = [rows for rows in (np.flatnonzero(y == -1), np.flatnonzero(y == 1)) if len(rows)]
+    strata = [(rows, labeled_fraction / len(labeled)) for rows in labeled]
+    return [*strata, (np.flatnonzero(y == 0), 1 - labeled_fraction)]
