@@ -79,7 +79,7 @@ def check_training_labels(y, n_samples):
 
 
 def batch_strata(y, labeled_fraction):
-    """Groups of rows to draw a batch from, as (row numbers, share of the batch).
+    """Group rows to draw batches from, as (row numbers, share of the batch).
 
     None draws all rows alike. A fraction is that share of labelled rows, split evenly between
     labelled anomalies and labelled normals where there are both.

@@ -5,6 +5,7 @@ and output have a leading axis of length K.
 """
 
 import copy
+import math
 from itertools import chain, pairwise
 
 import numpy as np
@@ -74,21 +75,13 @@ def column_statistics(X):
     return center, scale
 
 
-def make_mlp(sizes, *, bias=False, batch_norm=False):
-    """Linear layers of the given sizes with leaky ReLU between them, none after the last."""
-    layers = []
-    for n_in, n_out in pairwise(sizes):
-        layers += [nn.Linear(n_in, n_out, bias=bias)]
-        layers += [nn.BatchNorm1d(n_out, eps=1e-4, affine=bias)] if batch_norm else []
-        layers += [nn.LeakyReLU()]
-    return nn.Sequential(*layers[: -2 if batch_norm else -1])
-
-
-def make_lenet(image_shape, channels, latent_dim, *, bias=False):
-    """LeNet-like encoder of flattened images: 5x5 convolutions, each halving the image."""
+def make_encoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True, batch_norm=False):
+    """Network from rows to codes: an MLP, or for images a LeNet, both linear at the end."""
+    if image_shape is None:
+        return make_mlp([n_features, *hidden, latent_dim], bias=bias, batch_norm=batch_norm)
     layers = [nn.Unflatten(1, image_shape)]
     n_in, height, width = image_shape
-    for n_out in channels:
+    for n_out in hidden:
         layers += [
             nn.Conv2d(n_in, n_out, kernel_size=5, padding=2, bias=bias),
             nn.BatchNorm2d(n_out, eps=1e-4, affine=bias),
@@ -96,25 +89,84 @@ def make_lenet(image_shape, channels, latent_dim, *, bias=False):
             nn.MaxPool2d(2),
         ]
         n_in, height, width = n_out, height // 2, width // 2
-    layers += [nn.Flatten(), nn.Linear(n_in * height * width, latent_dim, bias=bias)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(
+        *layers, nn.Flatten(), nn.Linear(n_in * height * width, latent_dim, bias=bias)
+    )
 
 
-def make_encoder(module, n_features):
-    """A freshly initialised network from a user's class, callable of n_features, or instance."""
-    if not isinstance(module, nn.Module):
+def make_decoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True, batch_norm=False):
+    """Mirror image of `make_encoder`: linear at the end, for images a sigmoid."""
+    if image_shape is None:
+        sizes = [latent_dim, *reversed(hidden), n_features]
+        return make_mlp(sizes, bias=bias, batch_norm=batch_norm)
+    channels, height, width = image_shape
+    n_channels = [channels, *hidden]
+    sizes = [(height >> k, width >> k) for k in range(len(n_channels))]
+    small = (n_channels[-1], *sizes[-1])
+    layers = [nn.Linear(latent_dim, math.prod(small), bias=bias), nn.Unflatten(1, small)]
+    for k in reversed(range(len(hidden))):
+        layers += [
+            nn.LeakyReLU(),
+            nn.Upsample(sizes[k]),
+            nn.Conv2d(n_channels[k + 1], n_channels[k], kernel_size=5, padding=2, bias=bias),
+        ]
+        layers += [nn.BatchNorm2d(n_channels[k], eps=1e-4, affine=bias)] if k else []
+    return nn.Sequential(*layers, nn.Sigmoid(), nn.Flatten())
+
+
+def make_mlp(sizes, *, bias=True, batch_norm=False):
+    """Linear layers of the given sizes with leaky ReLU between them, none after the last."""
+    *hidden, last = [nn.Linear(*pair, bias=bias) for pair in pairwise(sizes)]
+    layers = []
+    for linear in hidden:
+        norm = [nn.BatchNorm1d(linear.out_features, eps=1e-4, affine=bias)] if batch_norm else []
+        layers += [linear, *norm, nn.LeakyReLU()]
+    return nn.Sequential(*layers, last)
+
+
+class ReconstructionError(nn.Module):
+    """Mean squared reconstruction error of each row by an encoder and a decoder."""
+
+    member_axis = True
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, rows):
+        """Map (..., n_rows, n_features) to (..., n_rows)."""
+        return (self.decoder(self.encoder(rows)) - rows).square().mean(-1)
+
+
+def make_custom(module, n_features):
+    """Build or copy, and initialise, a user's encoder; see that it maps rows to codes."""
+    if isinstance(module, nn.Module):
+        network = reinitialised(module)
+    else:
         network = module(n_features)
-        if not isinstance(network, nn.Module):
-            raise TypeError(f"module({n_features}) must return an nn.Module, got {network!r}.")
-        return network
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"module({n_features}) must return an nn.Module, got {network!r}.")
+    with torch.no_grad():
+        code = copy.deepcopy(network)(torch.zeros(2, n_features))
+    if not isinstance(code, torch.Tensor) or code.ndim != 2 or len(code) != 2:
+        raise ValueError(
+            f"module must map rows of shape (2, {n_features}) to codes of shape (2, latent_dim), "
+            f"got {getattr(code, 'shape', type(code))}."
+        )
+    return network
+
+
+def reinitialised(module):
+    """Copy a module and draw its weights anew."""
     network = copy.deepcopy(module)
     for name, layer in network.named_modules():
         if hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
         elif next(layer.parameters(recurse=False), None) is not None:
             raise TypeError(
-                f"Cannot re-initialise {type(layer).__name__} {name!r} of the given module, because "
-                "it has no reset_parameters(); pass a class or a callable of n_features instead."
+                f"Cannot re-initialise the layer {name!r} ({type(layer).__name__}) of the given "
+                "module, because it has no reset_parameters(); pass a class or a callable of "
+                "n_features instead of an instance."
             )
     return network
 

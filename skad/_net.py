@@ -45,9 +45,7 @@ class MemberBatches:
         return self.steps_an_epoch * self.batch_size
 
     def __iter__(self):
-        """Yield one epoch of (X, y), shapes (n_members, batch_size, n_features) and without the
-        last axis.
-        """
+        """Yield an epoch of (n_members, batch_size, n_features) rows and their labels."""
         n_steps = min(self.steps_an_epoch, self.steps_left)
         self.steps_left -= n_steps
         rows = np.stack([self._draw(generator, n_steps) for generator in self.generators], axis=1)
