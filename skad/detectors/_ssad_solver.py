@@ -328,12 +328,15 @@ class _Point:
         """Go along a step as far as it lowers the objective; whether it was worth it."""
         moving = np.abs(step) > 0
         work, step = work[moving], step[moving]
-        if np.max(np.abs(step), initial=0) < 1e-13:
+        rho, gamma, violation = self.multipliers()
+        slope = step @ (self.f[work] - rho - gamma * self.y[work])
+        # `_steepest` falls by the violation per unit of step; far less is rounding.
+        if slope >= -1e-6 * violation * np.sum(np.abs(step)):
             return False
         change = step @ K[work]
-        slope, curvature = step @ self.residual()[work], step @ change[work]
+        curvature = step @ change[work]
         length = 1.0 if slope + curvature <= 0 else -slope / curvature
-        if slope >= 0 or length < shortest:
+        if length < shortest:
             return False
         beta = self.beta[work] + length * step
         if length == 1.0:
