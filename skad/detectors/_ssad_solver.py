@@ -48,7 +48,7 @@ class Solution:
 
 
 def feasible_masses(capacity, kappa):
-    """Sums of the unsigned weights of the groups 0, +1 and -1 that meet both constraints.
+    """Find sums of the unsigned weights of the groups 0, +1 and -1 that meet both constraints.
 
     Raises ValueError when there are none, saying which box is too small.
     """
@@ -103,14 +103,14 @@ def solve(kernel, y, box, kappa, tol, max_iter):
         kappa = -np.inf
     shuffle = np.random.default_rng(0).permutation
     groups = [shuffle(np.flatnonzero(y == label)) for label in LABELS]
-    rows, share = None, min(1, SMALLEST_SAMPLE / len(y))
-    while rows is None or len(rows) < len(y):
+    point, rows, share = None, None, min(1, SMALLEST_SAMPLE / len(y))
+    while point is None or len(rows) < len(y):
         samples = [group[: int(np.ceil(share * len(group)))] for group in groups]
         old_rows, rows = rows, np.concatenate(samples)
         # Boxes grow as rows get fewer, so a group's total, and with it feasibility, stays.
         growth = [len(g) / max(len(s), 1) for g, s in zip(groups, samples, strict=True)]
         point_box = np.repeat(growth, [len(s) for s in samples]) * box[rows]
-        if old_rows is None:
+        if point is None:
             alpha = _first_weights(y[rows], point_box, kappa)
             floor = FLOOR * np.mean(np.diag(kernel.block(rows, rows)))
         else:
@@ -214,7 +214,7 @@ class _Point:
         return (self.beta > self.lower) & (self.beta < self.upper)
 
     def part(self, rows):
-        """The problem over some rows, all other weights kept as they are."""
+        """Restrict the problem to some rows, all other weights kept as they are."""
         others = self.y @ self.beta - self.y[rows] @ self.beta[rows]
         kappa = self.kappa - others
         return _Point(
@@ -236,7 +236,7 @@ class _Point:
         return rows, values
 
     def multipliers(self):
-        """The rho and gamma >= 0 of least violation, and that violation."""
+        """Find the rho and gamma >= 0 of least violation, and that violation."""
         bounds = self.extremes()[1]
         least, most = bounds
         label = np.array(LABELS)
@@ -264,7 +264,7 @@ class _Point:
         return self.f - rho - gamma * self.y
 
     def near_margin(self, n_rows):
-        """The rows worth moving: the worst offenders, then the closest to being one."""
+        """Pick the rows worth moving: the worst offenders, then the closest to being one."""
         if n_rows >= len(self.y):
             return np.arange(len(self.y))
         residual = self.residual()
@@ -274,7 +274,7 @@ class _Point:
         return np.argpartition(-urgency, n_rows)[:n_rows]
 
     def threshold(self):
-        """The rho and gamma of complementary slackness.
+        """Find the rho and gamma of complementary slackness.
 
         Free weights give the thresholds of their groups: rho for unlabelled rows, rho + gamma for
         normals and rho - gamma for anomalies. Where they leave a choice, the middle is taken.
@@ -292,7 +292,8 @@ class _Point:
         )
         rho = least[0] if least[0] == most[0] else rho
         return rho, max(
-            _middle(max(0.0, least[1] - rho, rho - most[2]), min(most[1] - rho, rho - least[2])), 0.0
+            _middle(max(0.0, least[1] - rho, rho - most[2]), min(most[1] - rho, rho - least[2])),
+            0.0,
         )
 
     def newton(self, K, tol, max_iter):
@@ -346,7 +347,7 @@ class _Point:
         return True
 
     def _steepest(self):
-        """The best step of up to three weights, as in SMO: for when Newton's fails."""
+        """Find the best step of up to three weights, as in SMO: for when Newton's fails."""
         rows, values = self.extremes()
         sign = np.repeat([-1.0, 1.0], 3)
         label = np.tile(np.array(LABELS, dtype=float), 2)
