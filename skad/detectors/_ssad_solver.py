@@ -29,6 +29,7 @@ MOST_RELEASED = 300  # bound weights that a Newton step sets free
 FREE_ROUNDS = 8  # rounds in which a working set may take weights back
 RIDGE = 1e-10  # of the kernel's diagonal; steers the steps only, the optimum stays exact
 FLOOR = 1e-4  # of the kernel's diagonal: ||w||^2 below counts as 0
+ROUNDING = 1e-13  # of a weight; all weights together are about 1
 SHORTEST = 0.1  # a leap whose step is shorter was a wrong guess
 CHEAP_WALK = 100  # up to so many weights a walk costs less than leaps with larger ridges
 RIDGE_FACTOR, LARGEST_RIDGE = 100, 10
@@ -332,6 +333,8 @@ class _Point:
         rho, gamma, violation = self.multipliers()
         slope = step @ (self.f[work] - rho - gamma * self.y[work])
         # `_steepest` falls by the violation per unit of step; far less is rounding.
+        if np.max(np.abs(step), initial=0) < ROUNDING:
+            return False
         if slope >= -1e-6 * violation * np.sum(np.abs(step)):
             return False
         change = step @ K[work]
@@ -340,8 +343,9 @@ class _Point:
         if length < shortest:
             return False
         beta = self.beta[work] + length * step
-        if length == 1.0:
-            beta = np.clip(beta, self.lower[work], self.upper[work])
+        # A weight next to its bound would stop every step that pushes it there.
+        for bound in (self.lower[work], self.upper[work]):
+            beta = np.where(np.abs(beta - bound) < ROUNDING, bound, beta)
         self.beta[work] = beta
         self.f += length * change
         return True
