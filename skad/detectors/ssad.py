@@ -56,7 +56,7 @@ class SSAD(BaseDetector):
         nu * n as in libsvm).
     max_iter : int, default=1000
         Most Newton steps of the solver.
-    max_samples : int, default=20000
+    max_samples : int, default=10000
         Most rows to solve for. From longer tables every labelled row and a random sample of the
         unlabelled ones are taken.
     contamination : float in (0, 0.5], default=0.1
@@ -144,7 +144,7 @@ class SSAD(BaseDetector):
         C_anomaly=1.0,
         tol=1e-6,
         max_iter=1000,
-        max_samples=20000,
+        max_samples=10000,
         contamination=0.1,
         random_state=None,
     ):
