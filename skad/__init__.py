@@ -2,7 +2,8 @@
 
 from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
+from .detectors.ssad import SSAD
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["DeepSAD", "DeepSVDD"]
+__all__ = ["SSAD", "DeepSAD", "DeepSVDD"]
