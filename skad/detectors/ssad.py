@@ -169,7 +169,7 @@ class SSAD(BaseDetector):
         return tags
 
     def _fit(self, X, y):
-        X = X.astype(np.float64, copy=False)
+        X = np.ascontiguousarray(X, dtype=np.float64)  # its layout must not change a digit
         if self.kernel == "precomputed" and X.shape[0] != X.shape[1]:
             raise ValueError(f"A precomputed kernel must be square to fit, got shape {X.shape}.")
         rows = self._sample(y)
@@ -195,7 +195,7 @@ class SSAD(BaseDetector):
         return self._score_samples(X)
 
     def _score_samples(self, X):
-        X = X.astype(np.float64, copy=False)
+        X = np.ascontiguousarray(X, dtype=np.float64)
         if self.kernel == "precomputed":
             return _weighted_sums(lambda part: part[:, self.support_], X, self.dual_coef_[0])
         kernel = self._kernel
