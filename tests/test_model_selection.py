@@ -1,5 +1,7 @@
 """Splitters, alone and in scikit-learn's and Optuna's searches."""
 
+import warnings
+
 import numpy as np
 import pytest
 import sklearn
@@ -242,20 +244,22 @@ def test_halving_and_random_search():
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Optuna calls its searcher experimental
 def test_optuna_search():
     optuna = pytest.importorskip("optuna")
     integration = pytest.importorskip("optuna_integration")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     X, y = make_problem()
-    search = integration.OptunaSearchCV(
-        OneClassSVM(),
-        {"nu": optuna.distributions.FloatDistribution(0.01, 0.5)},
-        cv=SemiSupervisedKFold(3, random_state=0),
-        scoring=average_precision_scorer,
-        n_trials=3,
-        random_state=0,
-    ).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        search = integration.OptunaSearchCV(
+            OneClassSVM(),
+            {"nu": optuna.distributions.FloatDistribution(0.01, 0.5)},
+            cv=SemiSupervisedKFold(3, random_state=0),
+            scoring=average_precision_scorer,
+            n_trials=3,
+            random_state=0,
+        )
+    search.fit(X, y)
     assert np.isfinite([trial.value for trial in search.trials_]).all()
 
 
