@@ -250,7 +250,7 @@ def test_optuna_search():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     X, y = make_problem()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore")  # the searcher is experimental, and uses old options
         search = integration.OptunaSearchCV(
             OneClassSVM(),
             {"nu": optuna.distributions.FloatDistribution(0.01, 0.5)},
@@ -258,8 +258,7 @@ def test_optuna_search():
             scoring=average_precision_scorer,
             n_trials=3,
             random_state=0,
-        )
-    search.fit(X, y)
+        ).fit(X, y)
     assert np.isfinite([trial.value for trial in search.trials_]).all()
 
 
