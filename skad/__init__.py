@@ -1,5 +1,7 @@
 """Deep semi-supervised anomaly detectors for scikit-learn."""
 
+from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
+
 __version__ = "0.1.0.dev0"
 
-__all__ = []
+__all__ = ["ConformalDetector", "NormalOnlyDetector", "TunedThresholdDetector"]
