@@ -83,3 +83,16 @@ def stands_for_normal(y, unlabeled):
     if unlabeled not in ("as_normal", "ignore"):
         raise ValueError(f"unlabeled must be 'as_normal' or 'ignore', got {unlabeled!r}.")
     return y >= 0 if unlabeled == "as_normal" else y == 1
+
+
+def batch_strata(y, labeled_fraction):
+    """Group rows to draw batches from, as (row numbers, share of the batch).
+
+    None draws all rows alike. A fraction is that share of labelled rows, split evenly between
+    labelled anomalies and labelled normals where there are both.
+    """
+    if labeled_fraction is None:
+        return [(np.arange(len(y)), 1.0)]
+    labeled = [rows for rows in (np.flatnonzero(y == -1), np.flatnonzero(y == 1)) if len(rows)]
+    strata = [(rows, labeled_fraction / len(labeled)) for rows in labeled]
+    return [*strata, (np.flatnonzero(y == 0), 1 - labeled_fraction)]

@@ -40,3 +40,25 @@ def seed_everything(seed):
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+class MemberNoise:
+    """Random tensors with a leading member axis, each member's part from its own seed."""
+
+    def __init__(self, seeds, device="cpu"):
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def normal(self, *shape):
+        """Draw standard normal numbers of shape (n_members, *shape)."""
+        return self._stack(torch.randn, shape)
+
+    def uniform(self, *shape):
+        """Draw numbers from [0, 1), of shape (n_members, *shape)."""
+        return self._stack(torch.rand, shape)
+
+    def permutation(self, n):
+        """Draw a permutation of n for each member, (n_members, n)."""
+        return self._stack(torch.randperm, (n,))
+
+    def _stack(self, draw, shape):
+        return torch.stack([draw(*shape, generator=g, device=g.device) for g in self.generators])

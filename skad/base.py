@@ -1,4 +1,4 @@
-"""What every detector shares: labels, threshold, predict, score; and fit for the deep ones."""
+"""The detector contract: labels, threshold, predict, score."""
 
 from contextlib import contextmanager
 from numbers import Real
@@ -85,6 +85,7 @@ class BaseDetector(DetectorMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {"contamination": [Interval(Real, 0, 0.5, closed="right")]}
+    _drops_anomalies = False  # True for a method that learns from the other rows only
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -109,6 +110,8 @@ class BaseDetector(DetectorMixin, BaseEstimator):
         with unchanged_on_error(self):
             X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
             y = check_training_labels(y, len(X))
+            if self._drops_anomalies:
+                X, y = X[y != -1], y[y != -1]
             self.offset_ = self._offset(self._fit(X, y), y, self.contamination)
         return self
 

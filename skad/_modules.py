@@ -1,0 +1,287 @@
+"""Networks: the standardising layer, MLPs, convolutional encoders, and the member axis.
+
+Networks are written for one member. `stack_members` turns K of them into one network whose input
+and output have a leading axis of length K.
+"""
+
+import copy
+import math
+from itertools import chain, pairwise
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+
+
+class Standardize(nn.Module):
+    """Fixed first layer: centre and scale each column by training statistics, bend the tails.
+
+    Statistics are float64 and ignore far-out values, so neither a Unix-time column nor a few huge
+    cells hurt. Up to `KNEE` standard deviations the map is linear, beyond it grows like a
+    logarithm: extremes stay close, and still rank.
+    """
+
+    KNEE = 4.0
+
+    def __init__(self, X):
+        super().__init__()
+        center, scale = column_statistics(X)
+        self.register_buffer("center", torch.from_numpy(center))
+        self.register_buffer("scale", torch.from_numpy(scale))
+
+    def forward(self, x):
+        """Map float64 rows to standardised rows."""
+        z = (x - self.center) / self.scale
+        excess = (z.abs() - self.KNEE).clamp(0, 1e300)
+        return z.clamp(-self.KNEE, self.KNEE) + z.sign() * excess.log1p()
+
+
+class ScaleImage(nn.Module):
+    """Fixed first layer for flattened images: each channel's training range to [0, 1]."""
+
+    def __init__(self, X, image_shape):
+        super().__init__()
+        channels = np.asarray(X, dtype=np.float64).reshape(len(X), image_shape[0], -1)
+        low, high = channels.min(axis=(0, 2)), channels.max(axis=(0, 2))
+        span = np.where(high > low, high - low, 1.0)
+        pixels = channels.shape[2]
+        self.register_buffer("low", torch.from_numpy(np.repeat(low, pixels)))
+        self.register_buffer("span", torch.from_numpy(np.repeat(span, pixels)))
+
+    def forward(self, x):
+        """Map float64 rows of pixels to the unit range (training images exactly)."""
+        return (x - self.low) / self.span
+
+
+def column_statistics(X):
+    """Mean and standard deviation of each column, once far-out values are pulled in.
+
+    Far out is more than 10 times as far from the median as 90 % of the values that differ from
+    it. Values equal to the median do not count, so the rare non-zeros of a sparse column stay.
+    """
+    center, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+    for j in range(X.shape[1]):
+        column = X[:, j].astype(np.float64)
+        center[j] = median = np.median(column)
+        distance = np.abs(column - median)
+        differing = distance[distance > 0]
+        if len(differing):
+            limit = 10 * np.quantile(differing, 0.9)
+            column = np.clip(column, median - limit, median + limit)
+            mean, deviation = column.mean(), column.std()
+            if deviation > 1e-13 * abs(mean):  # else the column is constant up to rounding
+                center[j], scale[j] = mean, deviation
+    return center, scale
+
+
+def make_encoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True, batch_norm=False):
+    """Network from rows to codes: an MLP, or for images a LeNet, both linear at the end."""
+    if image_shape is None:
+        return make_mlp([n_features, *hidden, latent_dim], bias=bias, batch_norm=batch_norm)
+    layers = [nn.Unflatten(1, image_shape)]
+    n_in, height, width = image_shape
+    for n_out in hidden:
+        layers += [
+            nn.Conv2d(n_in, n_out, kernel_size=5, padding=2, bias=bias),
+            nn.BatchNorm2d(n_out, eps=1e-4, affine=bias),
+            nn.LeakyReLU(),
+            nn.MaxPool2d(2),
+        ]
+        n_in, height, width = n_out, height // 2, width // 2
+    return nn.Sequential(
+        *layers, nn.Flatten(), nn.Linear(n_in * height * width, latent_dim, bias=bias)
+    )
+
+
+def make_decoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True, batch_norm=False):
+    """Mirror image of `make_encoder`: linear at the end, for images a sigmoid."""
+    if image_shape is None:
+        sizes = [latent_dim, *reversed(hidden), n_features]
+        return make_mlp(sizes, bias=bias, batch_norm=batch_norm)
+    channels, height, width = image_shape
+    n_channels = [channels, *hidden]
+    sizes = [(height >> k, width >> k) for k in range(len(n_channels))]
+    small = (n_channels[-1], *sizes[-1])
+    layers = [nn.Linear(latent_dim, math.prod(small), bias=bias), nn.Unflatten(1, small)]
+    for k in reversed(range(len(hidden))):
+        layers += [
+            nn.LeakyReLU(),
+            nn.Upsample(sizes[k]),
+            nn.Conv2d(n_channels[k + 1], n_channels[k], kernel_size=5, padding=2, bias=bias),
+        ]
+        layers += [nn.BatchNorm2d(n_channels[k], eps=1e-4, affine=bias)] if k else []
+    return nn.Sequential(*layers, nn.Sigmoid(), nn.Flatten())
+
+
+def make_mlp(sizes, *, bias=True, batch_norm=False):
+    """Linear layers of the given sizes with leaky ReLU between them, none after the last."""
+    *hidden, last = [nn.Linear(*pair, bias=bias) for pair in pairwise(sizes)]
+    layers = []
+    for linear in hidden:
+        norm = [nn.BatchNorm1d(linear.out_features, eps=1e-4, affine=bias)] if batch_norm else []
+        layers += [linear, *norm, nn.LeakyReLU()]
+    return nn.Sequential(*layers, last)
+
+
+class ReconstructionError(nn.Module):
+    """Mean squared reconstruction error of each row by an encoder and a decoder."""
+
+    member_axis = True
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, rows):
+        """Map (..., n_rows, n_features) to (..., n_rows)."""
+        return (self.decoder(self.encoder(rows)) - rows).square().mean(-1)
+
+
+def make_custom(module, n_features):
+    """Build or copy, and initialise, a user's encoder; see that it maps rows to codes."""
+    if isinstance(module, nn.Module):
+        network = reinitialised(module)
+    else:
+        network = module(n_features)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"module({n_features}) must return an nn.Module, got {network!r}.")
+    with torch.no_grad():
+        code = copy.deepcopy(network)(torch.zeros(2, n_features))
+    if not isinstance(code, torch.Tensor) or code.ndim != 2 or len(code) != 2:
+        raise ValueError(
+            f"module must map rows of shape (2, {n_features}) to codes of shape (2, latent_dim), "
+            f"got {getattr(code, 'shape', type(code))}."
+        )
+    return network
+
+
+def reinitialised(module):
+    """Copy a module and draw its weights anew."""
+    network = copy.deepcopy(module)
+    for name, layer in network.named_modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+        elif next(layer.parameters(recurse=False), None) is not None:
+            raise TypeError(
+                f"Cannot re-initialise the layer {name!r} ({type(layer).__name__}) of the given "
+                "module, because it has no reset_parameters(); pass a class or a callable of "
+                "n_features instead of an instance."
+            )
+    return network
+
+
+# --- the member axis ----------------------------------------------------------------------------
+
+# Layers that treat every row, or every number, by itself whatever the leading axes.
+_AXIS_FREE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+
+
+def stack_members(members):
+    """Stack K networks of the same structure into one, with a leading axis of length K.
+
+    Linear layers become one batched matrix product, which is much faster than a loop. A class that
+    sets ``member_axis = True`` promises that its own forward bears leading axes, so only its
+    children are stacked. Whatever else goes through vmap as a whole.
+    """
+    first = members[0]
+    if type(first) in _AXIS_FREE:
+        return first
+    if type(first) is nn.Linear:
+        return StackedLinear(members)
+    if type(first) is nn.BatchNorm1d:
+        return StackedBatchNorm1d(members)
+    if getattr(first, "member_axis", False) or _only_known_layers(first):
+        stacked = copy.copy(first)
+        for attribute in ("_parameters", "_buffers", "_modules"):
+            setattr(stacked, attribute, dict(getattr(first, attribute)))
+        for name in first._modules:
+            stacked._modules[name] = stack_members([m._modules[name] for m in members])
+        _stack_tensors(stacked, members, recurse=False)
+        return stacked
+    return VmappedMembers(members)
+
+
+def _only_known_layers(module):
+    """Whether a Sequential holds only layers that have a batched twin, each used once."""
+    layers = list(module.children())
+    known = (nn.Linear, nn.BatchNorm1d, *_AXIS_FREE)
+    parameters = [p for layer in layers for p in layer.parameters()]
+    return (
+        type(module) is nn.Sequential
+        and len(layers) == len(module)
+        and all(type(layer) in known for layer in layers)
+        and len(parameters) == len({id(p) for p in parameters})
+    )
+
+
+def _stack_tensors(target, members, recurse=True):
+    """Replace the parameters and buffers of `target` by the members' ones, stacked."""
+    for kind in ("named_parameters", "named_buffers"):
+        sources = [dict(getattr(member, kind)(recurse=recurse)) for member in members]
+        for name, tensor in getattr(target, kind)(recurse=recurse):
+            tensor.data = torch.stack([source[name].data for source in sources])
+
+
+class StackedLinear(nn.Module):
+    """K linear layers at once, (K, n_rows, n_in) to (K, n_rows, n_out)."""
+
+    def __init__(self, members):
+        super().__init__()
+        self.weight, self.bias = copy.deepcopy(members[0].weight), copy.deepcopy(members[0].bias)
+        _stack_tensors(self, members)
+
+    def forward(self, x):
+        """Multiply each member's rows by its own weights."""
+        weight = self.weight.transpose(1, 2)
+        if self.bias is None:
+            return torch.bmm(x, weight)
+        return torch.baddbmm(self.bias.unsqueeze(1), x, weight)
+
+
+class StackedBatchNorm1d(nn.BatchNorm1d):
+    """K batch normalisations at once, over (K, n_rows, n_features)."""
+
+    def __init__(self, members):
+        nn.Module.__init__(self)
+        vars(self).update(vars(copy.deepcopy(members[0])))
+        _stack_tensors(self, members)
+
+    def forward(self, x):
+        """Normalise each member's columns by its own statistics."""
+        rows_first = x.transpose(0, 1).flatten(1)
+        normalised = nn.functional.batch_norm(
+            rows_first,
+            self.running_mean.flatten(),
+            self.running_var.flatten(),
+            None if self.weight is None else self.weight.flatten(),
+            None if self.bias is None else self.bias.flatten(),
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+        return normalised.unflatten(1, (len(x), -1)).transpose(0, 1)
+
+
+class VmappedMembers(nn.Module):
+    """K networks of any kind at once, through torch's vmap (or one after the other).
+
+    Holds one network whose tensors carry the leading axis; slices of them are put in for a call.
+    """
+
+    def __init__(self, members):
+        super().__init__()
+        self.net = copy.deepcopy(members[0])
+        self.one_by_one = len(members) == 1
+        _stack_tensors(self.net, members)
+
+    def forward(self, x):
+        """Apply member k's network to ``x[k]``."""
+        state = dict(chain(self.net.named_parameters(), self.net.named_buffers()))
+        if not self.one_by_one:
+            return vmap(self._call, randomness="different")(state, x)
+        slices = [{name: t[k] for name, t in state.items()} for k in range(len(x))]
+        return torch.stack([self._call(s, rows) for s, rows in zip(slices, x, strict=True)])
+
+    def _call(self, state, rows):
+        return functional_call(self.net, state, (rows,))

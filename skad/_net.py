@@ -1,0 +1,193 @@
+"""Training: the one skorch net that all deep detectors share, and its in-memory batches.
+
+skorch brings the optimiser, the callbacks and the history. What differs from a plain `NeuralNet`:
+all tensors have a leading member axis, the loss is one number per member, an epoch is a slice of a
+budget of gradient steps, and the loss is read once an epoch, because reading it stalls a GPU.
+"""
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from tqdm import tqdm
+
+N_EPOCHS = 20  # slices of the step budget, for callbacks and the history to act on
+MAX_GRAD_NORM = 10.0  # per member; an inverse distance can have a gradient of 1e8
+VALIDATION_CHUNK = 1024
+
+
+class MemberBatches:
+    """Epochs of random batches, drawn for each member from its own seed.
+
+    Parameters
+    ----------
+    X : tensor of shape (n_samples, n_features)
+    y : tensor of shape (n_samples,)
+    strata : list of (rows, share)
+        Arrays of row numbers and the share of each batch that is drawn from them.
+    seeds : list of int
+        One a member.
+    batch_size, n_steps : int
+        Rows of a batch, and steps over all epochs.
+    """
+
+    def __init__(self, X, y, strata, *, seeds, batch_size, n_steps):
+        self.X, self.y = X, y
+        self.strata = _counts(strata, min(batch_size, len(X)))
+        self.generators = [np.random.default_rng(seed) for seed in seeds]
+        self.batch_size = batch_size
+        self.steps_an_epoch = -(-n_steps // N_EPOCHS)
+        self.n_epochs = -(-n_steps // self.steps_an_epoch)
+        self.steps_left = n_steps
+
+    def __len__(self):
+        """Rows of an epoch, which skorch's progress bar divides by its `batch_size`."""
+        return self.steps_an_epoch * self.batch_size
+
+    def __iter__(self):
+        """Yield an epoch of (n_members, batch_size, n_features) rows and their labels."""
+        n_steps = min(self.steps_an_epoch, self.steps_left)
+        self.steps_left -= n_steps
+        rows = np.stack([self._draw(generator, n_steps) for generator in self.generators], axis=1)
+        for batch in torch.from_numpy(rows).to(self.X.device):
+            yield self.X[batch], self.y[batch]
+
+    def _draw(self, generator, n_steps):
+        """Row numbers of shape (n_steps, batch_size); a stratum is used up before it repeats."""
+        parts = []
+        for rows, count in self.strata:
+            rounds, rest = divmod(n_steps * count, len(rows))
+            picks = [generator.permutation(rows) for _ in range(rounds)]
+            picks.append(generator.choice(rows, rest, replace=False))
+            parts.append(np.concatenate(picks).reshape(n_steps, count))
+        return np.concatenate(parts, axis=1)
+
+
+def _counts(strata, batch_size):
+    """Turn shares into whole numbers of rows: at least 1 each, the last gets what remains."""
+    strata = [(rows, share) for rows, share in strata if len(rows)]
+    room = max(batch_size - len(strata) + 1, 0)
+    counts = [min(max(round(share * batch_size), 1), room) for _, share in strata[:-1]]
+    counts.append(batch_size - sum(counts))
+    return [(rows, count) for (rows, _), count in zip(strata, counts, strict=True)]
+
+
+class ValidationRows:
+    """All validation rows in order, the same for every member."""
+
+    def __init__(self, X, y, n_members):
+        self.X, self.y, self.n_members = X, y, n_members
+
+    def __len__(self):
+        return len(self.X)
+
+    def __iter__(self):
+        for X, y in zip(
+            self.X.split(VALIDATION_CHUNK), self.y.split(VALIDATION_CHUNK), strict=True
+        ):
+            yield X.expand(self.n_members, -1, -1), y.expand(self.n_members, -1)
+
+
+class _StopRequested(Exception):
+    """A callback asked for an orderly end of training."""
+
+
+class MemberNet(NeuralNet):
+    """skorch net over stacked members; the criterion returns one loss per member."""
+
+    def fit(self, batches, validation=None):
+        """Train on `MemberBatches`; a callback may end it early, Ctrl-C leaves as an error."""
+        self.initialize()
+        self.n_steps_ = 0
+        self.stopped_by_callback_ = False
+        self.notify("on_train_begin", X=batches, y=None)
+        try:
+            self.fit_loop((batches, validation), epochs=batches.n_epochs)
+        except _StopRequested:
+            self.stopped_by_callback_ = True
+        self.notify("on_train_end", X=batches, y=None)
+        return self
+
+    def notify(self, method_name, **cb_kwargs):
+        # skorch's callbacks stop training with KeyboardInterrupt; this tells them from Ctrl-C.
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as stop:
+            raise _StopRequested from stop
+
+    def get_default_callbacks(self):
+        return [("progress", StepProgress())] if self.verbose else []
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        return X
+
+    def get_iterator(self, dataset, training=False):
+        return dataset
+
+    def train_step_single(self, batch, **fit_params):
+        X, y = batch
+        loss = self.get_member_losses(X, y)
+        loss.sum().backward()
+        clip_member_gradients(self.module_.parameters())
+        return {"loss": loss, "y_pred": None}
+
+    def validation_step(self, batch, **fit_params):
+        self._set_training(False)
+        with torch.no_grad():
+            return {"loss": self.get_member_losses(*batch), "y_pred": None}
+
+    def get_member_losses(self, X, y):
+        """Loss of a batch, one number per member."""
+        return self.criterion_(self.module_(X), y)
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        if iterator is None:
+            return
+        self._set_training(training)
+        total, n_rows = 0.0, 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            batch_rows = batch[0].shape[1]
+            total = total + step["loss"].detach() * batch_rows
+            n_rows += batch_rows
+            self.n_steps_ += training
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self._record_loss(f"{prefix}_loss", (total / n_rows).cpu().numpy())
+
+    def _record_loss(self, name, member_losses):
+        if not np.isfinite(member_losses).all():
+            raise ValueError(
+                f"The {name.replace('_', ' ')} is no longer finite in epoch {len(self.history)}: "
+                f"{member_losses}. Lower lr, or keep standardize=True so that columns are scaled."
+            )
+        loss = float(member_losses.mean())
+        best = min([row[name] for row in self.history[:-1]], default=np.inf)
+        self.history.record(name, loss)
+        self.history.record(f"{name}_best", loss < best)
+        self.history.record(f"{name}_members", member_losses.tolist())
+
+
+def clip_member_gradients(parameters, max_norm=MAX_GRAD_NORM):
+    """Clip each member's gradient by its own norm, so that members stay independent."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    squares = [g.flatten(1).square().sum(1) if g.ndim > 1 else g.square() for g in gradients]
+    factor = (max_norm / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1)
+    for g in gradients:
+        g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
+
+
+class StepProgress(Callback):
+    """Progress bar over all training steps."""
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        self.bar_ = tqdm(total=X.steps_left, unit="step")
+
+    def on_batch_end(self, net, training=None, **kwargs):
+        self.bar_.update(int(training))
+
+    def on_epoch_end(self, net, **kwargs):
+        self.bar_.set_postfix(loss=net.history[-1]["train_loss"])
+
+    def on_train_end(self, net, **kwargs):
+        self.bar_.close()
