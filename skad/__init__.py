@@ -1,8 +1,15 @@
 """Deep semi-supervised anomaly detectors for scikit-learn."""
 
 from .detectors.deep_sad import DeepSAD
+from .detectors.deep_svdd import DeepSVDD
 from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["ConformalDetector", "DeepSAD", "NormalOnlyDetector", "TunedThresholdDetector"]
+__all__ = [
+    "ConformalDetector",
+    "DeepSAD",
+    "DeepSVDD",
+    "NormalOnlyDetector",
+    "TunedThresholdDetector",
+]

@@ -6,6 +6,7 @@ and output have a leading axis of length K.
 
 import copy
 import math
+import warnings
 from itertools import chain, pairwise
 
 import numpy as np
@@ -18,11 +19,11 @@ class Standardize(nn.Module):
     """Fixed first layer: centre and scale each column by training statistics, bend the tails.
 
     Statistics are float64 and ignore far-out values, so neither a Unix-time column nor a few huge
-    cells hurt. Up to `KNEE` standard deviations the map is linear, beyond it grows like a
-    logarithm: extremes stay close, and still rank.
+    cells hurt. Up to `KNEE` standard deviations the map is linear; what exceeds it adds less and
+    less, 1 at most: extremes stay close, and still rank.
     """
 
-    KNEE = 4.0
+    KNEE = 2.0
 
     def __init__(self, X):
         super().__init__()
@@ -34,7 +35,7 @@ class Standardize(nn.Module):
         """Map float64 rows to standardised rows."""
         z = (x - self.center) / self.scale
         excess = (z.abs() - self.KNEE).clamp(0, 1e300)
-        return z.clamp(-self.KNEE, self.KNEE) + z.sign() * excess.log1p()
+        return z.clamp(-self.KNEE, self.KNEE) + z.sign() * excess / (1 + excess)
 
 
 class ScaleImage(nn.Module):
@@ -62,7 +63,7 @@ def column_statistics(X):
     """
     center, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
     for j in range(X.shape[1]):
-        column = X[:, j].astype(np.float64)
+        column = np.array(X[:, j], dtype=np.float64)  # contiguous, so X's layout changes no digit
         center[j] = median = np.median(column)
         distance = np.abs(column - median)
         differing = distance[distance > 0]
@@ -279,7 +280,15 @@ class VmappedMembers(nn.Module):
         """Apply member k's network to ``x[k]``."""
         state = dict(chain(self.net.named_parameters(), self.net.named_buffers()))
         if not self.one_by_one:
-            return vmap(self._call, randomness="different")(state, x)
+            try:
+                return vmap(self._call, randomness="different")(state, x)
+            except RuntimeError as refusal:
+                self.one_by_one = True
+                warnings.warn(
+                    f"torch's vmap refuses the given module ({refusal}); its {len(x)} members are "
+                    "trained one after the other, which is slower.",
+                    stacklevel=2,
+                )
         slices = [{name: t[k] for name, t in state.items()} for k in range(len(x))]
         return torch.stack([self._call(s, rows) for s, rows in zip(slices, x, strict=True)])
 
