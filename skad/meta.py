@@ -10,7 +10,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from sklearn.base import MetaEstimatorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_curve
 from sklearn.model_selection import check_cv
@@ -20,14 +20,14 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ._labels import check_labels, check_training_labels, stands_for_normal
 from ._random import draw_seed
-from .base import BaseDetector, unchanged_on_error
+from .base import BaseDetector, DetectorMixin, unchanged_on_error
 from .exceptions import LabelConventionWarning, ThresholdWarning
 from .model_selection import SemiSupervisedKFold
 
 __all__ = ["ConformalDetector", "NormalOnlyDetector", "TunedThresholdDetector"]
 
 
-class _MetaDetector(MetaEstimatorMixin, BaseDetector):
+class _MetaDetector(MetaEstimatorMixin, DetectorMixin, BaseEstimator):
     """Template: a subclass's ``_fit(X, y, seed)`` sets `offset_` and returns a fitted detector."""
 
     _parameter_constraints: dict = {
@@ -79,6 +79,20 @@ class _MetaDetector(MetaEstimatorMixin, BaseDetector):
         """
         check_is_fitted(self)
         return _scores(self.detector_, X)
+
+    def decision_function(self, X):
+        """Score each row relative to the threshold: negative means anomaly.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            ``score_samples(X) - offset_``.
+        """
+        return self.score_samples(X) - self.offset_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -152,6 +166,9 @@ class NormalOnlyDetector(_MetaDetector):
         self.offset_ = self._offset(_scores(self.detector_, X), y, self.contamination)
         return self.detector_
 
+    fit_threshold = BaseDetector.fit_threshold
+    _offset = staticmethod(BaseDetector._offset)
+
 
 class ConformalDetector(_MetaDetector):
     r"""Turn any detector's score into an alarm with a promised false-alarm rate.
@@ -190,7 +207,7 @@ class ConformalDetector(_MetaDetector):
     calibration_scores_ : list of ndarrays
         The sorted scores of the rows that calibrate each of them.
     offset_ : float
-        Threshold: ``decision_function = score_samples - offset_``.
+        Threshold: ``decision_function = score_samples - offset_``; 0 for "cross".
     n_features_in_ : int
         Number of features seen by the detectors, if they tell.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -334,9 +351,9 @@ class ConformalDetector(_MetaDetector):
         scores = np.sort(np.concatenate(self.calibration_scores_))
         n = len(scores)
         # Compared as p-values are, so that rounding cannot part the two.
-        self._n_flagged_ranks = int(np.sum(np.arange(1, n + 2) / (n + 1) <= self.alpha))
-        self.offset_ = float(scores[max(self._n_flagged_ranks, 1) - 1])
-        if self._n_flagged_ranks == 0:
+        self._rank = int(np.sum(np.arange(1, n + 2) / (n + 1) <= self.alpha))
+        self.offset_ = float(scores[max(self._rank, 1) - 1]) if len(self.detectors_) == 1 else 0.0
+        if self._rank == 0:
             # Far below every score, yet near enough to leave decision_function its digits.
             self.offset_ -= 1e6 * float(scores[-1] - scores[0] + abs(scores[0]))
             warnings.warn(
@@ -346,41 +363,6 @@ class ConformalDetector(_MetaDetector):
                 ThresholdWarning,
                 stacklevel=2,
             )
-
-    def decision_function(self, X):
-        """Score each row relative to the threshold: negative exactly where p <= `alpha`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            "split": the inner score minus the calibration threshold. "cross": the r-th largest of
-            the differences between the row's score and each calibration row's, by the detector
-            of that row's fold, r being the number of p-values that are at most `alpha`; with one
-            fold this is the same.
-        """
-        check_is_fitted(self)
-        if len(self.detectors_) == 1:
-            decision = _scores(self.detectors_[0], X) - self.offset_
-        else:
-            decision = self._cross_decision([_scores(d, X) for d in self.detectors_])
-        return decision if self._n_flagged_ranks else np.maximum(decision, 0)
-
-    def _cross_decision(self, scores):
-        rank = max(self._n_flagged_ranks, 1)
-        lowest = [calibration[:rank] for calibration in self.calibration_scores_]
-        decision = np.empty(len(scores[0]))
-        chunk = 1 + 2**22 // sum(map(len, lowest))
-        for start in range(0, len(decision), chunk):
-            rows = slice(start, start + chunk)
-            gaps = [np.subtract.outer(c, s[rows]) for s, c in zip(scores, lowest, strict=True)]
-            decision[rows] = -np.partition(np.concatenate(gaps), rank - 1, axis=0)[rank - 1]
-        if self._n_flagged_ranks == 0:
-            decision += np.concatenate(lowest).min() - self.offset_
-        return decision
 
     def score_samples(self, X):
         """Score each row: the higher, the more normal.
@@ -392,12 +374,40 @@ class ConformalDetector(_MetaDetector):
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            "split": the inner score. "cross": ``decision_function(X) + offset_``.
+            "split": the inner score. "cross": the r-th largest of the gaps between the row's score
+            and each calibration row's, both by the detector of that row's fold, where r is the
+            number of p-values that are at most `alpha`. With one fold that is the inner score
+            minus the threshold of "split".
         """
         check_is_fitted(self)
-        if len(self.detectors_) == 1:
-            return _scores(self.detectors_[0], X)
-        return self.decision_function(X) + self.offset_
+        scores = [_scores(detector, X) for detector in self.detectors_]
+        if len(scores) == 1:
+            return scores[0]
+        rank = max(self._rank, 1)
+        lowest = [calibration[:rank] for calibration in self.calibration_scores_]
+        gap = np.empty(len(scores[0]))
+        chunk = 1 + 2**22 // sum(map(len, lowest))
+        for start in range(0, len(gap), chunk):
+            rows = slice(start, start + chunk)
+            # Negated, so that the rank-th largest is the rank-th smallest.
+            gaps = [np.subtract.outer(c, s[rows]) for s, c in zip(scores, lowest, strict=True)]
+            gap[rows] = -np.partition(np.concatenate(gaps), rank - 1, axis=0)[rank - 1]
+        return gap
+
+    def decision_function(self, X):
+        """Score each row relative to the threshold: negative exactly where p <= `alpha`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            ``score_samples(X) - offset_``.
+        """
+        decision = super().decision_function(X)
+        return decision if self._rank else np.maximum(decision, 0)
 
     def p_values(self, X):
         """Conformal p-value of each row: small means anomalous.
@@ -554,7 +564,7 @@ class TunedThresholdDetector(_MetaDetector):
                 stacklevel=2,
             )
             self.cv_scores_, self.cv_labels_ = np.empty(0), np.empty(0, dtype=np.int8)
-            self.offset_ = self._offset(_scores(self.detector_, X), y, contamination=0.1)
+            self.offset_ = BaseDetector._offset(_scores(self.detector_, X), y, contamination=0.1)
             return self.detector_
         if isinstance(self.cv, Integral):
             cv = SemiSupervisedKFold(min(self.cv, n_anomalies), random_state=seed % 2**32)

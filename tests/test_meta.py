@@ -30,6 +30,8 @@ from skad.exceptions import LabelConventionWarning, ThresholdWarning
 from skad.metrics import average_precision_scorer, roc_auc_score
 from skad.model_selection import RepeatedSemiSupervisedKFold, SemiSupervisedKFold
 
+from . import checks
+
 FOREST = IsolationForest(n_estimators=5)
 METAS = [
     NormalOnlyDetector(FOREST),
@@ -50,11 +52,11 @@ class Distance(BaseDetector):
 
     def _fit(self, X, y):
         self.y_ = y
-        self.mean_ = X.mean(axis=0)
+        self.mean_ = np.ascontiguousarray(X).mean(axis=0)
         return self._score_samples(X)
 
     def _score_samples(self, X):
-        scores = -np.linalg.norm(X - self.mean_, axis=1)
+        scores = -np.linalg.norm(np.ascontiguousarray(X) - self.mean_, axis=1)
         return scores if self.decimals is None else np.round(scores, self.decimals)
 
 
@@ -78,6 +80,43 @@ def make_problem(seed=0, n_anomalies=20):
 
 
 # The contract
+
+ON_ALL = [
+    checks.check_scores_and_predictions,
+    checks.check_higher_is_more_normal,
+    checks.check_row_alone_scores_the_same,
+    checks.check_no_labels_equals_zeros,
+    checks.check_kinds_of_labels,
+    checks.check_bad_labels,
+    checks.check_label_convention_warning,
+    checks.check_fit_predict_uses_labels,
+    checks.check_score_is_auc,
+    checks.check_kinds_of_X,
+    checks.check_input_is_left_alone,
+    checks.check_seed_fixes_scores,
+    checks.check_global_generators_untouched,
+    checks.check_failed_refit_leaves_detector_as_it_was,
+    checks.check_copies_score_the_same,
+]
+ON_NORMAL_ONLY = [
+    checks.check_offset_is_quantile_of_unlabeled,
+    checks.check_offset_with_few_unlabeled,
+    checks.check_novelty_mode,
+    checks.check_threshold_moves_without_refit,
+    checks.check_scores_vary,
+]
+
+
+@meta_estimators
+@pytest.mark.parametrize("check", ON_ALL)
+@pytest.mark.filterwarnings("ignore::skad.exceptions.ThresholdWarning")
+def test_contract(check, meta):
+    check(clone(meta).set_params(detector=Distance(), random_state=0))
+
+
+@pytest.mark.parametrize("check", ON_NORMAL_ONLY)
+def test_contract_on_contamination(check):
+    check(NormalOnlyDetector(Distance()))
 
 
 @meta_estimators
@@ -113,7 +152,7 @@ def test_sign_and_type_of_scores(meta):
     meta = clone(meta).fit(X, y)
     decision, scores = meta.decision_function(X), meta.score_samples(X)
     assert decision.dtype == scores.dtype == np.float64
-    assert_allclose(decision, scores - meta.offset_, rtol=0, atol=1e-12)
+    assert np.array_equal(decision, scores - meta.offset_)
     assert np.array_equal(meta.predict(X), np.where(decision < 0, -1, 1))
     assert decision[y == -1].mean() < decision[y == 1].mean()
     assert meta.score(X, y) > 0.8
@@ -362,6 +401,7 @@ def test_conformal_threshold_without_refit(method):
     other = ConformalDetector(Distance(), method=method, random_state=0, alpha=0.2).fit(X, y)
     assert meta.detectors_ is detectors
     assert meta.offset_ == other.offset_
+    assert (meta.offset_ == 0) == (method == "cross")
     assert np.array_equal(meta.decision_function(X), other.decision_function(X))
 
 

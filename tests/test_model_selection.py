@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
+from skad import DeepSAD
 from skad.metrics import average_precision_scorer, roc_auc_scorer
 from skad.model_selection import (
     RepeatedSemiSupervisedKFold,
@@ -204,6 +205,7 @@ def test_time_series_split_errors():
 
 
 GRIDS = [
+    (DeepSAD(n_estimators=2, max_steps=10, random_state=0), {"eta": [1.0, 5.0]}),
     (IsolationForest(n_estimators=10, random_state=0), {"max_samples": [16, 64]}),
     (OneClassSVM(), {"nu": [0.05, 0.3]}),
 ]
@@ -225,23 +227,34 @@ def test_grid_search_without_nan(detector, grid, normals, scoring):
     assert search.best_score_ > 0.5
 
 
-def test_halving_and_random_search():
+def test_halving_search_over_training_steps():
     X, y = make_problem()
-    common = {
-        "cv": SemiSupervisedKFold(3, random_state=0),
-        "scoring": average_precision_scorer,
-        "random_state": 0,
-    }
-    halving = HalvingGridSearchCV(
-        IsolationForest(random_state=0),
-        {"max_samples": [16, 32, 64]},
-        resource="n_estimators",
-        max_resources=9,
-        **common,
+    search = HalvingGridSearchCV(
+        make_pipeline(StandardScaler(), DeepSAD(n_estimators=2, random_state=0)),
+        {"deepsad__eta": [1.0, 2.0, 5.0]},
+        resource="deepsad__max_steps",
+        min_resources=5,
+        max_resources=15,
+        cv=SemiSupervisedKFold(3, random_state=0),
+        scoring=average_precision_scorer,
+        random_state=0,
     ).fit(X, y)
-    random = RandomizedSearchCV(OneClassSVM(), {"nu": [0.05, 0.3]}, n_iter=2, **common).fit(X, y)
-    for search in (halving, random):
-        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert set(search.cv_results_["n_resources"]) == {5, 15}
+    assert search.best_estimator_[-1].n_iter_ == 15
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_random_search():
+    X, y = make_problem()
+    search = RandomizedSearchCV(
+        OneClassSVM(),
+        {"nu": [0.05, 0.3]},
+        n_iter=2,
+        cv=SemiSupervisedKFold(3),
+        scoring=average_precision_scorer,
+        random_state=0,
+    ).fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 def test_optuna_search():
