@@ -5,6 +5,7 @@ rate is kept when its mean is at most the promise plus two standard errors over 
 "false alarms" is the share of fresh normals flagged at alpha. "p-value law" is the largest excess
 of P(p <= t) over t for t = .01 to .99, in standard errors. "false discoveries" is the share of
 false alarms among the alarms of Benjamini-Hochberg over batches of 180 normals and 20 anomalies.
+"cross" promises only twice as much; its comparison with the same target is there to be seen.
 Problems: real normals without replacement, Gaussians, and counts with heavy ties.
 
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.conformal

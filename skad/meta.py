@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ._labels import check_labels, check_training_labels, stands_for_normal
-from ._random import draw_seed
+from ._random import draw_seed, preserve_global_generators, seed_everything
 from .base import BaseDetector, DetectorMixin, unchanged_on_error
 from .exceptions import LabelConventionWarning, ThresholdWarning
 from .model_selection import SemiSupervisedKFold
@@ -650,7 +650,9 @@ def _fit_clone(detector, X, y, rows, seed):
         if name.rpartition("__")[2] == "random_state" and value is None
     ]
     detector.set_params(**dict.fromkeys(unseeded, seed % 2**32))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), preserve_global_generators():
         # The labels as a whole were judged before; a part may well hold 0 and +1 alone.
         warnings.simplefilter("ignore", LabelConventionWarning)
+        # OneClassSVM, for one, draws from numpy's global generator and has no random_state.
+        seed_everything(seed)
         return detector.fit(_safe_indexing(X, rows), y[rows])

@@ -38,7 +38,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
     shuffle : bool, default=True
         Whether to shuffle the rows of each label before they are dealt out.
     random_state : int, RandomState instance or None, default=None
-        Seed of the shuffle.
+        Seed of the shuffle. `HalvingGridSearchCV` and its like ask for an int.
 
     See Also
     --------
