@@ -3,7 +3,15 @@
 from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
 from .detectors.ssad import SSAD
+from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["SSAD", "DeepSAD", "DeepSVDD"]
+__all__ = [
+    "SSAD",
+    "ConformalDetector",
+    "DeepSAD",
+    "DeepSVDD",
+    "NormalOnlyDetector",
+    "TunedThresholdDetector",
+]
