@@ -1,0 +1,241 @@
+"""ESAD: end-to-end semi-supervised anomaly detection (Huang et al., 2021)."""
+
+import warnings
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from .._docs import document
+from .._labels import batch_strata
+from .._random import MemberNoise
+from ..base_deep import BaseDeepDetector
+
+EPS = 1e-6  # keeps the norm of a code from 0, where neither its inverse nor its gradient exists
+
+
+class EncoderDecoderEncoder(nn.Module):
+    """Encode, decode and encode again; without a second encoder the first does both."""
+
+    member_axis = True
+
+    def __init__(self, encoder, decoder, second_encoder=None):
+        super().__init__()
+        self.encoder, self.decoder, self.second_encoder = encoder, decoder, second_encoder
+
+    def forward(self, rows):
+        """Return rows, reconstruction (..., n_rows, n_features), and codes of both."""
+        code = self.encoder(rows)
+        reconstruction = self.decoder(code)
+        second = self.encoder if self.second_encoder is None else self.second_encoder
+        return rows, reconstruction, code, second(reconstruction)
+
+
+def code_norm(code):
+    """Euclidean norm of each code."""
+    return (code.square().sum(-1) + EPS).sqrt()
+
+
+class ESADLoss(nn.Module):
+    """Mean loss over rows; labelled anomalies get noise to reconstruct, and the inverse norm."""
+
+    def __init__(self, lambda1, lambda2, noise, member_noise):
+        super().__init__()
+        self.lambda1, self.lambda2, self.noise = lambda1, lambda2, noise
+        self.member_noise = member_noise
+
+    def forward(self, output, y):
+        """Average the rows' losses; one number per member."""
+        target, reconstruction, code, second_code = output
+        anomaly = y < 0
+        if self.noise:
+            noise = self.noise * self.member_noise.normal(*target.shape[1:])
+            target = torch.where(anomaly.unsqueeze(-1), target + noise, target)
+        error = (reconstruction - target).square().sum(-1)
+        norm = code_norm(second_code)
+        norm = torch.where(anomaly, 1 / norm, norm)
+        association = (second_code - code).square().mean(-1)
+        return (error + self.lambda1 * norm + self.lambda2 * association).mean(-1)
+
+
+@document
+class ESAD(BaseDeepDetector):
+    """End-to-end semi-supervised anomaly detection: encoder, decoder, encoder.
+
+    A row is encoded, decoded, and its reconstruction encoded again. Unlabelled and normal rows
+    shall be reconstructed well and have a short second code; labelled anomalies the contrary:
+    noise is added to what they have to reconstruct, and their second code is made long. The
+    anomaly score is the reconstruction error plus the length of the second code, which is also
+    what `transform` gives.
+
+    Parameters
+    ----------
+    lambda1 : float, default=1.0
+        Weight of the second code's norm in the loss.
+    lambda2 : float, default=1.0
+        Weight of the distance between the two codes in the loss.
+    noise : float, default=0.5
+        Standard deviation of the normal noise on the reconstruction target of labelled anomalies,
+        in units of the scaled columns. 0 has anomalies reconstructed like any row.
+    labeled_fraction : float in (0, 1) or None, default=0.5
+        Share of each batch drawn from the labelled rows, half of it from each kind when both
+        anomalies and normals are labelled. None draws all rows alike.
+    share_encoder : bool, default=False
+        Whether one encoder does both encodings.
+    score_type : {"sum", "standardized"}, default="sum"
+        "sum" adds mean squared reconstruction error and norm as they are; "standardized" divides
+        each by its standard deviation over the training rows that are not labelled anomalies.
+    batch_norm : bool, default=False
+        Batch normalisation behind hidden layers. Image networks always have it.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    DeepSAD : Distance to a centre in latent space, without reconstruction.
+
+    Notes
+    -----
+    Per row with code z, reconstruction r and second code s, the loss is ``sum((r - t) ** 2) +
+    lambda1 * norm + lambda2 * mean((s - z) ** 2)``. For a labelled anomaly t is the row plus noise
+    and norm is ``1 / ||s||``; for all others t is the row and norm is ``||s||``. The score is
+    ``mean((r - x) ** 2) + ||s||``.
+
+    From the paper's abstract: two factors (mutual information of data and code, entropy of codes),
+    encoder-decoder-encoder, and a constraint that ties the codes. From a public implementation in
+    Julia (OutlierDetectionNetworks.jl) that cites the paper for them: loss, score, and both
+    lambdas at 1. Ours: normal noise (the paper's is not known to us), encoders with weights of
+    their own (that implementation has one for both), balanced batches, several small networks, a
+    short training, and ``||s|| = sqrt(sum(s ** 2) + 1e-6)``. Labelled normals count like unlabelled
+    rows, only oftener in a batch.
+
+    References
+    ----------
+    .. [1] C. Huang, F. Ye, P. Zhao, Y. Zhang, Y. Wang, Q. Tian, "ESAD: End-to-end Semi-supervised
+       Anomaly Detection", BMVC 2021, arXiv:2012.04905.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skad import ESAD
+    >>> rng = np.random.RandomState(0)
+    >>> X = np.r_[rng.randn(200, 2), rng.randn(10, 2) + 4]
+    >>> y = np.zeros(210, dtype=int)  # unlabelled ...
+    >>> y[-3:] = -1  # ... but for three known anomalies
+    >>> det = ESAD(random_state=0).fit(X, y)
+    >>> det.predict([[0.5, 0.5], [4.0, 4.0]])
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDeepDetector._parameter_constraints,
+        "lambda1": [Interval(Real, 0, None, closed="left")],
+        "lambda2": [Interval(Real, 0, None, closed="left")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "share_encoder": ["boolean"],
+        "score_type": [StrOptions({"sum", "standardized"})],
+        "batch_norm": ["boolean"],
+    }
+
+    _auto_sizes = (64,), 32
+
+    def __init__(
+        self,
+        *,
+        lambda1=1.0,
+        lambda2=1.0,
+        noise=0.5,
+        labeled_fraction=0.5,
+        share_encoder=False,
+        score_type="sum",
+        batch_norm=False,
+        hidden_layer_sizes="auto",
+        latent_dim="auto",
+        module=None,
+        image_shape=None,
+        n_estimators=8,
+        max_steps="auto",
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.0,
+        optimizer=torch.optim.Adam,
+        contamination=0.1,
+        standardize=True,
+        callbacks=None,
+        validation_fraction=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            latent_dim=latent_dim,
+            module=module,
+            image_shape=image_shape,
+            n_estimators=n_estimators,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            lr=lr,
+            weight_decay=weight_decay,
+            optimizer=optimizer,
+            contamination=contamination,
+            standardize=standardize,
+            callbacks=callbacks,
+            validation_fraction=validation_fraction,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.lambda1 = lambda1
+        self.lambda2 = lambda2
+        self.noise = noise
+        self.labeled_fraction = labeled_fraction
+        self.share_encoder = share_encoder
+        self.score_type = score_type
+        self.batch_norm = batch_norm
+
+    def _auto_steps(self, y):
+        return 150
+
+    def _strata(self, y):
+        return batch_strata(y, self.labeled_fraction)
+
+    def _make_network(self, n_features):
+        options = {"batch_norm": self.batch_norm}
+        return EncoderDecoderEncoder(
+            self._make_encoder(n_features, **options),
+            self._make_decoder(n_features, **options),
+            None if self.share_encoder else self._make_encoder(n_features, **options),
+        )
+
+    def _make_criterion(self, network, rows, y):
+        noise = self.noise if (y < 0).any() else 0.0
+        return ESADLoss(
+            self.lambda1, self.lambda2, noise, MemberNoise(self.member_seeds_, rows.device)
+        )
+
+    def _encode(self, rows):
+        return self.network_(rows)[3]
+
+    def _score_parts(self, rows):
+        """Reconstruction error and norm of the second code, (n_members, n_rows, 2)."""
+        rows, reconstruction, _, second_code = self.network_(rows)
+        error = (reconstruction - rows).square().mean(-1)
+        return torch.stack([error, code_norm(second_code)], dim=-1)
+
+    def _calibrate(self, X, y):
+        self._part_spread = np.ones(2)
+        if self.score_type == "standardized":
+            spread = self._apply(self._score_parts, X)[:, y != -1].std(axis=1, keepdims=True)
+            self._part_spread = np.where(spread > 0, spread, 1.0)
+        return super()._calibrate(X, y)
+
+    def _member_scores(self, X):
+        return (self._apply(self._score_parts, X) / self._part_spread).sum(axis=-1)
