@@ -110,9 +110,14 @@ def run_mnist(args):
             auc = roc_auc_score(digit != 8, score)
             rows.append({"labeled_digit": anomaly, "seed": seed, "auc": auc, "fit_s": fit_s})
             per_digit = {
-                int(d): round(roc_auc_score(digit[(digit == 8) | (digit == d)] == d,
-                                            score[(digit == 8) | (digit == d)]), 3)
-                for d in range(10) if d != 8
+                int(d): round(
+                    roc_auc_score(
+                        digit[(digit == 8) | (digit == d)] == d, score[(digit == 8) | (digit == d)]
+                    ),
+                    3,
+                )
+                for d in range(10)
+                if d != 8
             }
             print(rows[-1], per_digit, flush=True)
     save(pd.DataFrame(rows), "mnist")

@@ -231,10 +231,18 @@ class ESAD(BaseDeepDetector):
         return torch.stack([error, code_norm(second_code)], dim=-1)
 
     def _calibrate(self, X, y):
+        parts = self._apply(self._score_parts, X[y != -1])
         self._part_spread = np.ones(2)
         if self.score_type == "standardized":
-            spread = self._apply(self._score_parts, X)[:, y != -1].std(axis=1, keepdims=True)
+            spread = parts.std(axis=1, keepdims=True)
             self._part_spread = np.where(spread > 0, spread, 1.0)
+        if parts[..., 1].max() < 10 * EPS**0.5:
+            warnings.warn(
+                "ESAD's second codes have all shrunk to the origin: scores are reconstruction "
+                "errors alone. Try a smaller lambda1.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return super()._calibrate(X, y)
 
     def _member_scores(self, X):
