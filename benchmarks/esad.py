@@ -92,9 +92,10 @@ def mnist_problem(normal=8, anomaly=0, n_train=6000, labeled_share=0.05, seed=0)
     n_labeled = round(labeled_share * n_train)
     normals = rng.permutation(np.flatnonzero(~is_test & (digit == normal)))[: n_train - n_labeled]
     labeled = rng.permutation(np.flatnonzero(~is_test & (digit == anomaly)))[:n_labeled]
-    X = X.reshape(len(X), -1).astype(np.float32)
-    y = np.r_[np.zeros(len(normals), dtype=int), -np.ones(len(labeled), dtype=int)]
-    return X[np.r_[normals, labeled]], y, X[is_test], digit[is_test]
+    X = X.reshape(len(X), -1)
+    X_train, X_test = (X[rows].astype(np.float32) for rows in (np.r_[normals, labeled], is_test))
+    y_train = np.r_[np.zeros(len(normals), dtype=int), -np.ones(len(labeled), dtype=int)]
+    return X_train, y_train, X_test, digit[is_test]
 
 
 def run_mnist(args):
