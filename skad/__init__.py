@@ -1,8 +1,9 @@
 """Deep semi-supervised anomaly detectors for scikit-learn."""
 
 from .detectors.deep_sad import DeepSAD
+from .detectors.deep_svdd import DeepSVDD
 from .detectors.esad import ESAD
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["ESAD", "DeepSAD"]
+__all__ = ["ESAD", "DeepSAD", "DeepSVDD"]
