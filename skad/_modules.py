@@ -6,6 +6,7 @@ and output have a leading axis of length K.
 
 import copy
 import math
+import warnings
 from itertools import chain, pairwise
 
 import numpy as np
@@ -279,7 +280,15 @@ class VmappedMembers(nn.Module):
         """Apply member k's network to ``x[k]``."""
         state = dict(chain(self.net.named_parameters(), self.net.named_buffers()))
         if not self.one_by_one:
-            return vmap(self._call, randomness="different")(state, x)
+            try:
+                return vmap(self._call, randomness="different")(state, x)
+            except RuntimeError as refusal:
+                self.one_by_one = True
+                warnings.warn(
+                    f"torch's vmap refuses the given module ({refusal}); its {len(x)} members are "
+                    "trained one after the other, which is slower.",
+                    stacklevel=2,
+                )
         slices = [{name: t[k] for name, t in state.items()} for k in range(len(x))]
         return torch.stack([self._call(s, rows) for s, rows in zip(slices, x, strict=True)])
 
