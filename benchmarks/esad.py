@@ -84,28 +84,32 @@ def run_odds(args):
     print(table.mean().round(4).to_dict())
 
 
-def mnist_problem(normal=8, anomaly=0, n_train=6000, labeled_share=0.05, seed=0):
+def mnist_problem(normal=8, anomaly=0, n_train=6000, labeled_share=0.05, n_test=3000, seed=0):
     """One digit is normal, one other is labelled as anomalous; all ten are in the test part."""
     with np.load(data_folder() / "images" / "mnist.npz") as archive:
         X, digit, is_test = archive["X"], archive["y"], archive["is_test"]
     rng = np.random.RandomState(seed)
+    test = rng.permutation(np.flatnonzero(is_test))[:n_test]
     n_labeled = round(labeled_share * n_train)
     normals = rng.permutation(np.flatnonzero(~is_test & (digit == normal)))[: n_train - n_labeled]
     labeled = rng.permutation(np.flatnonzero(~is_test & (digit == anomaly)))[:n_labeled]
     X = X.reshape(len(X), -1)
-    X_train, X_test = (X[rows].astype(np.float32) for rows in (np.r_[normals, labeled], is_test))
+    X_train, X_test = (X[rows].astype(np.float32) for rows in (np.r_[normals, labeled], test))
     y_train = np.r_[np.zeros(len(normals), dtype=int), -np.ones(len(labeled), dtype=int)]
-    return X_train, y_train, X_test, digit[is_test]
+    return X_train, y_train, X_test, digit[test]
 
 
 def run_mnist(args):
-    """Digit 8 against all others, each other digit in turn the one that is labelled."""
+    """Digit 8 against all others, each other digit in turn the one that is labelled.
+
+    Two networks instead of eight: convolutions take their time on two cores.
+    """
     rows = []
     for anomaly in args.digits:
         for seed in args.seeds:
             X, y, X_test, digit = mnist_problem(anomaly=anomaly, seed=seed)
             start = time.perf_counter()
-            detector = ESAD(image_shape=(1, 28, 28), random_state=seed).fit(X, y)
+            detector = ESAD(image_shape=(1, 28, 28), n_estimators=2, random_state=seed).fit(X, y)
             fit_s = time.perf_counter() - start
             score = -detector.decision_function(X_test)
             auc = roc_auc_score(digit != 8, score)

@@ -43,7 +43,7 @@ def make_output(n_members=3, n_rows=8, n_features=5, n_codes=2):
 
 
 def naive_loss(output, y, noise, lambda1, lambda2):
-    """One member's loss, number by number, as METHODS state it: sums, norms, means."""
+    """One member's loss, number by number."""
     rows, reconstruction, code, second_code = (tensor.tolist() for tensor in output)
     total = 0.0
     for b, label in enumerate(y.tolist()):
@@ -58,13 +58,14 @@ def naive_loss(output, y, noise, lambda1, lambda2):
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.0, 0.0), (0.3, 0.0), (0.0, 2.5)])
-@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("noise", [0.0, 0.7])
 def test_loss_equals_naive_loop(weights, noise):
     output, y = make_output()
     loss = ESADLoss(*weights, noise, MemberNoise([3, 4, 5]))(output, y)
     drawn = noise * MemberNoise([3, 4, 5]).normal(8, 5).double()
     for k in range(3):
-        expected = naive_loss([t[k] for t in output], y[k], drawn[k].tolist(), *weights)
+        member = [tensor[k] for tensor in output]
+        expected = naive_loss(member, y[k], drawn[k].tolist(), *weights)
         assert_allclose(loss[k].item(), expected, rtol=1e-10)
 
 
@@ -72,7 +73,9 @@ def test_loss_equals_naive_loop(weights, noise):
 def test_norm_term_by_hand(label, expected):
     rows = torch.ones(1, 1, 3, dtype=torch.float64)
     code = torch.tensor([[[0.0, 2.0]]], dtype=torch.float64)
-    loss = ESADLoss(1.0, 1.0, 0.0, None)((rows, rows, code, code), torch.tensor([[label]]))
+    loss = ESADLoss(1.0, 1.0, 0.0, MemberNoise([0]))(
+        (rows, rows, code, code), torch.tensor([[label]])
+    )
     assert_allclose(loss.item(), expected, rtol=1e-6)
 
 
@@ -144,8 +147,8 @@ def test_noise_is_for_labeled_anomalies_only():
     def scores(labels, noise):
         return tiny(noise=noise).fit(X, labels).score_samples(X)
 
-    assert np.abs(scores(y, 0.0) - scores(y, 0.5)).max() > 1e-4
-    for labels in (0 * y, (0 * y) + 1):
+    assert np.abs(scores(y, 0.0) - scores(y, 0.5)).max() > 1e-3
+    for labels in (0 * y, 0 * y + 1):
         assert_array_equal(scores(labels, 0.0), scores(labels, 0.5))
 
 
@@ -159,7 +162,7 @@ def test_labels_lengthen_the_second_code():
         norms = detector._apply(detector._score_parts, X)[..., 1].mean(0)
         return roc_auc_score(np.arange(len(X)) < 20, norms)
 
-    assert norm_auc(y) > 0.9 > 0.8 > norm_auc(None)
+    assert norm_auc(y) > norm_auc(None) + 0.1
 
 
 def test_warns_when_all_second_codes_are_at_the_origin():
