@@ -86,8 +86,6 @@ class ESAD(BaseDeepDetector):
     score_type : {"sum", "standardized"}, default="sum"
         "sum" adds mean squared reconstruction error and norm as they are; "standardized" first
         divides each by its standard deviation over (up to 1024) rows not labelled as anomalies.
-    batch_norm : bool, default=False
-        Batch normalisation behind hidden layers. Image networks always have it.
     {parameters}
 
     Attributes
@@ -101,16 +99,15 @@ class ESAD(BaseDeepDetector):
     Notes
     -----
     A row x with code z, reconstruction r and second code s costs ``sum((r - x) ** 2) + lambda1 *
-    ||s|| + lambda2 * mean((s - z) ** 2)``; for a labelled anomaly x plus noise takes the place
-    of x and ``1 / ||s||`` that of ``||s||``. The score is ``mean((r - x) ** 2) + ||s||``.
+    ||s|| + lambda2 * mean((s - z) ** 2)``; for a labelled anomaly, x plus noise takes the place of
+    x, and ``1 / ||s||`` that of ``||s||``. The score is ``mean((r - x) ** 2) + ||s||``.
 
-    From the paper's abstract: two factors (mutual information of data and code, entropy of codes),
-    encoder-decoder-encoder, and a constraint that ties the codes. From a public implementation in
-    Julia (OutlierDetectionNetworks.jl) that cites the paper for them: loss, score, and both
-    lambdas at 1. Ours: normal noise (the paper's law is not known to us; in our benchmarks the
-    scores hardly depend on it), an encoder for each encoding (that implementation has one for
-    both), balanced batches, several small networks, a short training, and ``||s|| = sqrt(sum(s ** 2) + 1e-6)``. Labelled normals count like
-    unlabelled rows, only oftener in a batch.
+    From the paper's abstract: encoder-decoder-encoder, the aims (mutual information of rows and
+    codes, entropy of codes) and a constraint that ties the codes. From a public implementation in
+    Julia (OutlierDetectionNetworks.jl) that cites the paper for them: loss, score, both lambdas at
+    1. Ours: normal noise (the paper's is not known to us; scores hardly depend on it), two encoders
+    (that implementation has one), ``||s|| = sqrt(sum(s ** 2) + 1e-6)``, balanced batches, several
+    small networks, few steps. Labelled normals count like unlabelled rows, only oftener in a batch.
 
     References
     ----------
@@ -138,7 +135,6 @@ class ESAD(BaseDeepDetector):
         "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "share_encoder": ["boolean"],
         "score_type": [StrOptions({"sum", "standardized"})],
-        "batch_norm": ["boolean"],
     }
 
     _auto_sizes = (64,), 32
@@ -152,7 +148,6 @@ class ESAD(BaseDeepDetector):
         labeled_fraction=0.5,
         share_encoder=False,
         score_type="sum",
-        batch_norm=False,
         hidden_layer_sizes="auto",
         latent_dim="auto",
         module=None,
@@ -196,17 +191,15 @@ class ESAD(BaseDeepDetector):
         self.labeled_fraction = labeled_fraction
         self.share_encoder = share_encoder
         self.score_type = score_type
-        self.batch_norm = batch_norm
 
     def _strata(self, y):
         return batch_strata(y, self.labeled_fraction)
 
     def _make_network(self, n_features):
-        options = {"batch_norm": self.batch_norm}
         return EncoderDecoderEncoder(
-            self._make_encoder(n_features, **options),
-            self._make_decoder(n_features, **options),
-            None if self.share_encoder else self._make_encoder(n_features, **options),
+            self._make_encoder(n_features),
+            self._make_decoder(n_features),
+            None if self.share_encoder else self._make_encoder(n_features),
         )
 
     def _make_criterion(self, network, rows, y):
@@ -226,10 +219,9 @@ class ESAD(BaseDeepDetector):
         usual = X[y != -1]
         sample = usual[:: -(-len(usual) // SCORE_CHUNK)]  # all rows would double a long pass
         parts = self._apply(self._score_parts, sample)
-        self._part_spread = np.ones(2)
-        if self.score_type == "standardized":
-            spread = parts.std(axis=1, keepdims=True)
-            self._part_spread = np.where(spread > 0, spread, 1.0)
+        spread = parts.std(axis=1, keepdims=True)
+        standardized = self.score_type == "standardized"
+        self._part_spread = np.where(standardized & (spread > 0), spread, 1.0)
         if parts[..., 1].max() < 10 * EPS**0.5:
             warnings.warn(
                 "ESAD's second codes have all shrunk to the origin: scores are reconstruction "
