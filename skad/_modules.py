@@ -29,13 +29,14 @@ class Standardize(nn.Module):
         super().__init__()
         center, scale = column_statistics(X)
         self.register_buffer("center", torch.from_numpy(center))
-        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("inverse_scale", torch.from_numpy(1 / scale))
 
     def forward(self, x):
         """Map float64 rows to standardised rows."""
-        z = (x - self.center) / self.scale
-        excess = (z.abs() - self.KNEE).clamp(0, 1e300)
-        return z.clamp(-self.KNEE, self.KNEE) + z.sign() * excess / (1 + excess)
+        z = (x - self.center).mul_(self.inverse_scale).clamp_(-1e300, 1e300)
+        linear = z.clamp(-self.KNEE, self.KNEE)
+        excess = z.sub_(linear)
+        return linear.add_(excess / excess.abs().add_(1))
 
 
 class ScaleImage(nn.Module):
