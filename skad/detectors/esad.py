@@ -11,6 +11,7 @@ from torch import nn
 
 from .._docs import document
 from .._labels import batch_strata
+from .._modules import code_width, make_decoder
 from .._random import MemberNoise
 from ..base_deep import SCORE_CHUNK, BaseDeepDetector
 
@@ -196,11 +197,11 @@ class ESAD(BaseDeepDetector):
         return batch_strata(y, self.labeled_fraction)
 
     def _make_network(self, n_features):
-        return EncoderDecoderEncoder(
-            self._make_encoder(n_features),
-            self._make_decoder(n_features),
-            None if self.share_encoder else self._make_encoder(n_features),
-        )
+        encoder = self._make_encoder(n_features)
+        width = code_width(encoder, n_features)
+        decoder = make_decoder(n_features, self._sizes()[0], width, self.image_shape)
+        second_encoder = None if self.share_encoder else self._make_encoder(n_features)
+        return EncoderDecoderEncoder(encoder, decoder, second_encoder)
 
     def _make_criterion(self, network, rows, y):
         noise = MemberNoise(self.member_seeds_, rows.device)

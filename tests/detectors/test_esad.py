@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from skad import ESAD
 from skad._random import MemberNoise
@@ -163,6 +164,21 @@ def test_labels_lengthen_the_second_code():
         return roc_auc_score(np.arange(len(X)) < 20, norms)
 
     assert norm_auc(y) > norm_auc(None) + 0.1
+
+
+def test_encoder_of_ones_own():
+    class Encoder(nn.Module):
+        def __init__(self, n_features):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(n_features, 8), nn.Tanh(), nn.Linear(8, 3))
+
+        def forward(self, rows):
+            return self.layers(rows)
+
+    X, y = make_problem()
+    detector = tiny(module=Encoder).fit(X, y)
+    assert detector.transform(X).shape == (len(X), 2 * 3)
+    assert roc_auc_score(np.arange(len(X)) < 20, -detector.score_samples(X)) > 0.9
 
 
 def test_warns_when_all_second_codes_are_at_the_origin():
