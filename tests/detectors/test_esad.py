@@ -63,7 +63,7 @@ def naive_loss(output, y, noise, lambda1, lambda2):
 def test_loss_equals_naive_loop(weights, noise):
     output, y = make_output()
     loss = ESADLoss(*weights, noise, MemberNoise([3, 4, 5]))(output, y)
-    drawn = noise * MemberNoise([3, 4, 5]).normal(8, 5).double()
+    drawn = (noise * MemberNoise([3, 4, 5]).normal(8, 5)).double()
     for k in range(3):
         member = [tensor[k] for tensor in output]
         expected = naive_loss(member, y[k], drawn[k].tolist(), *weights)
