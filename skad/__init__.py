@@ -2,12 +2,14 @@
 
 from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
+from .detectors.esad import ESAD
 from .detectors.ssad import SSAD
 from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ESAD",
     "SSAD",
     "ConformalDetector",
     "DeepSAD",
