@@ -1,7 +1,9 @@
 """Deep semi-supervised anomaly detectors for scikit-learn."""
 
+from .detectors.autoencoder import Autoencoder
 from .detectors.deep_sad import DeepSAD
+from .detectors.ssdgm import SSDGM
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["DeepSAD"]
+__all__ = ["SSDGM", "Autoencoder", "DeepSAD"]
