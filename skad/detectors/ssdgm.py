@@ -131,8 +131,9 @@ class SSDGMLoss(nn.Module):
         Weights of the labelled rows' bounds and of their cross-entropy.
     """
 
-    def __init__(self, prior, eta, alpha):
+    def __init__(self, prior, eta, alpha, weight):
         super().__init__()
+        self.weight = weight
         self.log_prior = torch.tensor([1 - prior, prior]).log()
         self.eta, self.alpha = eta, alpha
 
@@ -140,7 +141,7 @@ class SSDGMLoss(nn.Module):
         """Sum the means over unlabelled and over labelled rows; one number per member."""
         log_odds, bounds = output
         log_q = logsigmoid(torch.stack([-log_odds, log_odds], dim=-1))
-        cost = bounds - self.log_prior.to(bounds)
+        cost = self.weight * bounds - self.log_prior.to(bounds)
         unlabeled = (log_q.exp() * (cost + log_q)).sum(-1)
         own = (y < 0).long().unsqueeze(-1)
         labeled = self.eta * cost.gather(-1, own) - self.alpha * log_q.gather(-1, own)
@@ -257,6 +258,7 @@ class SSDGM(BaseDeepDetector):
         **BaseDeepDetector._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="left")],
         "eta": [Interval(Real, 0, None, closed="left")],
+        "weight": [Interval(Real, 0, None, closed="neither"), None],
         "prior": [Interval(Real, 0, 1, closed="neither")],
         "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "pretrain_steps": [Interval(Integral, 0, None, closed="left")],
@@ -266,6 +268,7 @@ class SSDGM(BaseDeepDetector):
         self,
         *,
         alpha=1.0,
+        weight=None,
         eta=1.0,
         prior=0.1,
         labeled_fraction=0.5,
@@ -308,6 +311,7 @@ class SSDGM(BaseDeepDetector):
             verbose=verbose,
         )
         self.alpha = alpha
+        self.weight = weight
         self.eta = eta
         self.prior = prior
         self.labeled_fraction = labeled_fraction
@@ -334,7 +338,8 @@ class SSDGM(BaseDeepDetector):
         network.knows_anomalies = bool((y < 0).any())
         if not network.knows_anomalies:
             return NormalLoss()
-        return SSDGMLoss(self.prior, self.eta, self.alpha)
+        weight = self.weight or 1 / rows.shape[1]
+        return SSDGMLoss(self.prior, self.eta, self.alpha, weight)
 
     def _train(self, network, criterion, rows, *args):
         noise = MemberNoise(self.member_seeds_, rows.device)
