@@ -62,7 +62,7 @@ def column_statistics(X):
     """
     center, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
     for j in range(X.shape[1]):
-        column = X[:, j].astype(np.float64)
+        column = np.array(X[:, j], dtype=np.float64)  # contiguous, so X's layout changes no digit
         center[j] = median = np.median(column)
         distance = np.abs(column - median)
         differing = distance[distance > 0]
