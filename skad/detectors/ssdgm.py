@@ -25,7 +25,7 @@ def sample(mean, log_var, noise):
     """Draw from a Gaussian, or return its mean where there is no noise."""
     if noise is None:
         return mean
-    return mean + torch.exp(log_var / 2) * noise.normal(*mean.shape[1:])
+    return mean + torch.exp(log_var / 2) * noise
 
 
 class ConditionalVAE(nn.Module):
@@ -33,9 +33,10 @@ class ConditionalVAE(nn.Module):
 
     member_axis = True
 
-    def __init__(self, trunk, head, decoder, bernoulli):
+    def __init__(self, trunk, head, decoder, latent_dim, bernoulli):
         super().__init__()
-        self.trunk, self.head, self.decoder, self.bernoulli = trunk, head, decoder, bernoulli
+        self.trunk, self.head, self.decoder = trunk, head, decoder
+        self.latent_dim, self.bernoulli = latent_dim, bernoulli
 
     def posterior(self, hidden, label):
         """Mean and log variance of q(z|x, y), from what the trunk makes of x."""
@@ -45,6 +46,8 @@ class ConditionalVAE(nn.Module):
     def forward(self, rows, labels, noise=None):
         """Bound -log p(x|y) of each row from above, for each label: (..., n_rows, n_labels)."""
         hidden = self.trunk(rows)
+        if noise is not None:  # the same for each label, so that it does not blur the difference
+            noise = noise.normal(rows.shape[-2], self.latent_dim)
         return torch.stack([self._bound(rows, hidden, label, noise) for label in labels], dim=-1)
 
     def objective(self, rows, noise):
@@ -98,7 +101,8 @@ class GenerativeNetwork(nn.Module):
         """Rows themselves, or their code in M1."""
         if self.m1 is None:
             return rows
-        return sample(*self.m1.posterior(self.m1.trunk(rows), 0.0), noise)
+        mean, log_var = self.m1.posterior(self.m1.trunk(rows), 0.0)
+        return sample(mean, log_var, noise and noise.normal(*mean.shape[1:]))
 
     def train(self, mode=True):
         """Switch modes; M1 is trained before and stays as it is."""
@@ -131,17 +135,16 @@ class SSDGMLoss(nn.Module):
         Weights of the labelled rows' bounds and of their cross-entropy.
     """
 
-    def __init__(self, prior, eta, alpha, weight):
+    def __init__(self, prior, eta, alpha):
         super().__init__()
-        self.weight = weight
-        self.log_prior = torch.tensor([1 - prior, prior]).log()
+        self.log_prior = torch.tensor([1 - prior, prior], dtype=torch.float64).log()
         self.eta, self.alpha = eta, alpha
 
     def forward(self, output, y):
         """Sum the means over unlabelled and over labelled rows; one number per member."""
         log_odds, bounds = output
         log_q = logsigmoid(torch.stack([-log_odds, log_odds], dim=-1))
-        cost = self.weight * bounds - self.log_prior.to(bounds)
+        cost = bounds - self.log_prior.to(bounds)
         unlabeled = (log_q.exp() * (cost + log_q)).sum(-1)
         own = (y < 0).long().unsqueeze(-1)
         labeled = self.eta * cost.gather(-1, own) - self.alpha * log_q.gather(-1, own)
@@ -159,7 +162,7 @@ def make_vae(encoder, n_features, hidden, latent_dim, image_shape=None):
     width = code_width(encoder, n_features)
     head = nn.Sequential(nn.LeakyReLU(), *make_mlp([width + 1, width, 2 * latent_dim]))
     decoder = make_decoder(n_features, hidden, latent_dim + 1, image_shape)
-    return ConditionalVAE(encoder, head, decoder, bernoulli=image_shape is not None)
+    return ConditionalVAE(encoder, head, decoder, latent_dim, bernoulli=image_shape is not None)
 
 
 def make_classifier(encoder, n_features):
@@ -196,15 +199,15 @@ class SSDGM(BaseDeepDetector):
 
     Parameters
     ----------
-    alpha : float, default=1.0
-        Weight of the labelled rows' cross-entropy.
+    alpha : float, default=10.0
+        Weight of the labelled rows' cross-entropy, averaged over them, against the bounds.
     eta : float, default=1.0
         Weight of the labelled rows' bounds.
-    prior : float in (0, 1), default=0.1
+    prior : float in (0, 1), default=0.5
         p(y=anomaly).
     labeled_fraction : float in (0, 1) or None, default=0.5
         Share of each batch drawn from the labelled rows, half of it from each kind when both
-        anomalies and normals are labelled. None draws all rows alike, as in the paper.
+        anomalies and normals are labelled. None draws all rows alike.
     pretrain_steps : int, default=0
         0 is the paper's M2. Above, M1+M2: gradient steps of a variational autoencoder of all rows
         (M1), which then stays fixed, and M2 is built on its code.
@@ -220,20 +223,20 @@ class SSDGM(BaseDeepDetector):
 
     Notes
     -----
-    From the paper are the two models and the objective, the mean over labelled plus the mean over
-    unlabelled rows. The published code that tests it as an anomaly detector [2]_ drops the
-    labelled terms of a batch with fewer than two labelled rows, which is most batches when labels
-    are few, and its q(y|x) falls to one class. Here each batch holds labelled rows
-    (`labeled_fraction`), a lone one counts, and the prior may be uneven. Its settings are
-    ``alpha=0.1, prior=0.5,
-    labeled_fraction=None, n_estimators=1``.
+    From the paper are the two models and the objective: the mean over labelled rows plus the mean
+    over unlabelled ones. The published code of [2]_, which tries it as an anomaly detector, draws
+    rows uniformly and drops the labelled terms of a batch with fewer than two labelled rows, which
+    is most batches when labels are few. Here every batch holds labelled rows, and a lone one
+    counts. ``alpha=0.1, labeled_fraction=None, n_estimators=1`` are its settings; [1]_ has an alpha
+    that grows with the number of rows, and a larger one measured better. M2 on its own rows needs
+    few steps; M1 needs some hundred, or its code says little.
 
-    Ours are: p(x|y, z) is Gaussian of unit variance for tables, whose columns are standardised, and
-    Bernoulli for images, as in the paper; q(z|x, y) sees y behind the encoder (`module`, where
-    given, is that encoder and, with weights of its own, the classifier's), so that an image needs
-    it once for both labels, with the same noise; in M1+M2 the code of M1 is Gaussian given M2's,
-    and is sampled for q(z|x, y) and taken at its mean by the classifier. `transform` gives the
-    mean of z, averaged over q(y|x).
+    Ours is what follows. p(x|y, z) is Gaussian with unit variance for tables, whose columns are
+    standardised; for images it is Bernoulli, as in both papers. q(z|x, y) sees y behind the
+    encoder, so that x is encoded once for both labels, and both use the same noise. A `module` is
+    that encoder and, with weights of its own, the classifier's; in M1+M2 it is M1's. The code of M1
+    is Gaussian given M2's; q(z|x, y) gets a sample of it, the classifier its mean. `transform`
+    gives the mean of z, averaged over q(y|x).
 
     References
     ----------
@@ -258,7 +261,6 @@ class SSDGM(BaseDeepDetector):
         **BaseDeepDetector._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="left")],
         "eta": [Interval(Real, 0, None, closed="left")],
-        "weight": [Interval(Real, 0, None, closed="neither"), None],
         "prior": [Interval(Real, 0, 1, closed="neither")],
         "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "pretrain_steps": [Interval(Integral, 0, None, closed="left")],
@@ -267,17 +269,16 @@ class SSDGM(BaseDeepDetector):
     def __init__(
         self,
         *,
-        alpha=1.0,
-        weight=None,
+        alpha=10.0,
         eta=1.0,
-        prior=0.1,
+        prior=0.5,
         labeled_fraction=0.5,
         pretrain_steps=0,
         hidden_layer_sizes="auto",
         latent_dim="auto",
         module=None,
         image_shape=None,
-        n_estimators=8,
+        n_estimators=4,
         max_steps="auto",
         batch_size=128,
         lr=1e-3,
@@ -311,7 +312,6 @@ class SSDGM(BaseDeepDetector):
             verbose=verbose,
         )
         self.alpha = alpha
-        self.weight = weight
         self.eta = eta
         self.prior = prior
         self.labeled_fraction = labeled_fraction
@@ -338,8 +338,7 @@ class SSDGM(BaseDeepDetector):
         network.knows_anomalies = bool((y < 0).any())
         if not network.knows_anomalies:
             return NormalLoss()
-        weight = self.weight or 1 / rows.shape[1]
-        return SSDGMLoss(self.prior, self.eta, self.alpha, weight)
+        return SSDGMLoss(self.prior, self.eta, self.alpha)
 
     def _train(self, network, criterion, rows, *args):
         noise = MemberNoise(self.member_seeds_, rows.device)
