@@ -70,6 +70,8 @@ class Autoencoder(BaseDeepDetector):
         "batch_norm": ["boolean"],
     }
 
+    _auto_sizes = (64, 32), 8
+
     def __init__(
         self,
         *,
@@ -79,7 +81,7 @@ class Autoencoder(BaseDeepDetector):
         latent_dim="auto",
         module=None,
         image_shape=None,
-        n_estimators=8,
+        n_estimators=4,
         max_steps="auto",
         batch_size=128,
         lr=1e-3,
