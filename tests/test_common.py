@@ -37,7 +37,7 @@ CONFIGURATIONS = {
         {"n_estimators": 4, "labeled_fraction": None, "eta": 3.0},
         {"pretrain_steps": 5, "batch_norm": True},
     ],
-    "DeepSVDD": [{}, {"objective": "soft-boundary", "n_estimators": 1}],
+    "DeepSVDD": [{"lr": 1e-3}, {"lr": 1e-3, "objective": "soft-boundary", "n_estimators": 1}],
     "SSDGM": [{}, {"pretrain_steps": 25, "prior": 0.1, "n_estimators": 1}],
 }
 
