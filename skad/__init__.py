@@ -3,8 +3,9 @@
 from .detectors.autoencoder import Autoencoder
 from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
+from .detectors.ssad import SSAD
 from .detectors.ssdgm import SSDGM
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["SSDGM", "Autoencoder", "DeepSAD", "DeepSVDD"]
+__all__ = ["SSAD", "SSDGM", "Autoencoder", "DeepSAD", "DeepSVDD"]
