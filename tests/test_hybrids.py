@@ -27,7 +27,7 @@ STAGES = [
     ),
     pytest.param(lambda: skad.SSAD(), {"ssad__gamma": [0.01, 100.0]}, id="SSAD", marks=needs_ssad),
 ]
-TINY = {"n_estimators": 2, "batch_size": 32, "lr": 1e-2, "random_state": 0}
+TINY = {"n_estimators": 1, "batch_size": 32, "lr": 1e-2, "random_state": 0}
 
 
 def table():
@@ -35,7 +35,7 @@ def table():
     rng = np.random.RandomState(0)
     X = rng.randn(200, 2) @ rng.randn(2, 6) + 0.05 * rng.randn(200, 6)
     X[160:] += 3 * rng.randn(40, 6)
-    return X, Autoencoder(**TINY, hidden_layer_sizes=(16,), latent_dim=3, max_steps=60)
+    return X, Autoencoder(**TINY, hidden_layer_sizes=(16,), latent_dim=3, max_steps=40)
 
 
 def images():
@@ -43,7 +43,7 @@ def images():
     X, digit = load_digits(return_X_y=True)
     X = np.r_[X[digit == 0][:160], X[digit != 0][:40]]
     options = {"image_shape": (1, 8, 8), "hidden_layer_sizes": (4,), "latent_dim": 4}
-    return X, Autoencoder(**TINY, **options, max_steps=60)
+    return X, Autoencoder(**TINY, **options, max_steps=40)
 
 
 ANOMALY = np.arange(200) >= 160
@@ -74,7 +74,7 @@ def test_grid_search_tunes_both_stages(make_data, make_stage, grid):
     (name, values), *_ = grid.items()
     search = GridSearchCV(
         make_pipeline(autoencoder, make_stage()),
-        {"autoencoder__max_steps": [1, 60], **grid},
+        {"autoencoder__max_steps": [1, 40], **grid},
         scoring=auc,
         cv=StratifiedKFold(2, shuffle=True, random_state=0),
         error_score="raise",

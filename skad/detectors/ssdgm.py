@@ -77,10 +77,9 @@ class GenerativeNetwork(nn.Module):
 
     def forward(self, rows):
         """Log odds of q(y=anomaly|x); without a labelled anomaly, the bound on -log p(x|normal)."""
-        rows = self.embed(rows)
         if self.knows_anomalies:
-            return self.classifier(rows).squeeze(-1)
-        return self.vae(rows, [0.0]).squeeze(-1)
+            return self.classifier(self.embed(rows)).squeeze(-1)
+        return (self.m1 or self.vae).objective(rows, None)
 
     def objective(self, rows, noise):
         """Log odds of each row, and its bounds given that it is normal or an anomaly."""
@@ -195,7 +194,7 @@ class SSDGM(BaseDeepDetector):
     The anomaly score is log q(y=anomaly|x) - log q(y=normal|x), which ranks even where q is 0 or 1
     to the last digit. Without a labelled anomaly nothing says what anomalies look like: the model
     then is the variational autoencoder of normal rows, all rows are taken as normal, and the score
-    is its bound on -log p(x|y=normal).
+    is its bound on -log p(x|y=normal) (in M1+M2 the bound of M1).
 
     Parameters
     ----------
