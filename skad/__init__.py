@@ -5,7 +5,17 @@ from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
 from .detectors.ssad import SSAD
 from .detectors.ssdgm import SSDGM
+from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["SSAD", "SSDGM", "Autoencoder", "DeepSAD", "DeepSVDD"]
+__all__ = [
+    "SSAD",
+    "SSDGM",
+    "Autoencoder",
+    "ConformalDetector",
+    "DeepSAD",
+    "DeepSVDD",
+    "NormalOnlyDetector",
+    "TunedThresholdDetector",
+]

@@ -69,7 +69,10 @@ def _allowed_warnings():
 
 @parametrize_with_checks(DETECTORS)
 def test_scikit_learn_checks(estimator, check):
-    check(estimator)
+    with warnings.catch_warnings():
+        if "array_api" in str(check):  # calls score on a y without anomalies
+            warnings.simplefilter("ignore", UndefinedMetricWarning)
+        check(estimator)
 
 
 @pytest.mark.parametrize(

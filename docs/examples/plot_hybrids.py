@@ -18,7 +18,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import OneClassSVM
 
-from skad import Autoencoder
+from skad import Autoencoder, NormalOnlyDetector
 from skad.metrics import roc_auc_score as labeled_auc
 
 X, digit = load_digits(return_X_y=True)
@@ -62,7 +62,8 @@ for label, auc in aucs.items():
 # %%
 # Tune both stages at once
 # ------------------------
-# The labelled anomalies, against all other rows, choose the width of the code and the kernel.
+# The labelled anomalies, against all other rows, choose the width of the code and the kernel. Both
+# stages leave them out of what they are fitted to.
 
 
 def score(pipeline, X, y):
@@ -71,8 +72,11 @@ def score(pipeline, X, y):
 
 
 search = GridSearchCV(
-    make_pipeline(autoencoder, OneClassSVM(nu=0.1)),
-    {"autoencoder__latent_dim": [2, 8], "oneclasssvm__gamma": ["scale", 0.01, 1.0]},
+    make_pipeline(autoencoder, NormalOnlyDetector(OneClassSVM(nu=0.1))),
+    {
+        "autoencoder__latent_dim": [2, 8],
+        "normalonlydetector__detector__gamma": ["scale", 0.01, 1.0],
+    },
     scoring=score,
     cv=StratifiedKFold(3, shuffle=True, random_state=0),
 ).fit(X[train], y_train)

@@ -200,6 +200,12 @@ class _Point:
         self.beta, self.f = beta, f
         self.lower, self.upper = np.minimum(sign * box, 0.0), np.maximum(sign * box, 0.0)
         self.groups = [np.flatnonzero(y == label) for label in LABELS]
+        self._snap()
+
+    def _snap(self):
+        """Put weights next to a bound on it; they would stop every step that pushes them there."""
+        for bound in (self.lower, self.upper):
+            self.beta = np.where(np.abs(self.beta - bound) < ROUNDING, bound, self.beta)
 
     def unit(self):
         """||w||^2, kept off zero."""
@@ -342,11 +348,8 @@ class _Point:
         length = 1.0 if slope + curvature <= 0 else -slope / curvature
         if length < shortest:
             return False
-        beta = self.beta[work] + length * step
-        # A weight next to its bound would stop every step that pushes it there.
-        for bound in (self.lower[work], self.upper[work]):
-            beta = np.where(np.abs(beta - bound) < ROUNDING, bound, beta)
-        self.beta[work] = beta
+        self.beta[work] += length * step
+        self._snap()
         self.f += length * change
         return True
 

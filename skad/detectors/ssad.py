@@ -56,7 +56,7 @@ class SSAD(BaseDetector):
         nu * n as in libsvm).
     max_iter : int, default=1000
         Most Newton steps of the solver.
-    max_samples : int, default=20000
+    max_samples : int, default=10000
         Most rows to solve for. From longer tables every labelled row and a random sample of the
         unlabelled ones are taken.
     contamination : float in (0, 0.5], default=0.1
@@ -144,7 +144,7 @@ class SSAD(BaseDetector):
         C_anomaly=1.0,
         tol=1e-6,
         max_iter=1000,
-        max_samples=20000,
+        max_samples=10000,
         contamination=0.1,
         random_state=None,
     ):
@@ -169,7 +169,7 @@ class SSAD(BaseDetector):
         return tags
 
     def _fit(self, X, y):
-        X = X.astype(np.float64, copy=False)
+        X = np.ascontiguousarray(X, dtype=np.float64)  # its layout must not change a digit
         if self.kernel == "precomputed" and X.shape[0] != X.shape[1]:
             raise ValueError(f"A precomputed kernel must be square to fit, got shape {X.shape}.")
         rows = self._sample(y)
@@ -195,7 +195,7 @@ class SSAD(BaseDetector):
         return self._score_samples(X)
 
     def _score_samples(self, X):
-        X = X.astype(np.float64, copy=False)
+        X = np.ascontiguousarray(X, dtype=np.float64)
         if self.kernel == "precomputed":
             return _weighted_sums(lambda part: part[:, self.support_], X, self.dual_coef_[0])
         kernel = self._kernel
