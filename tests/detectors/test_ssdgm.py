@@ -185,7 +185,7 @@ def test_images(options, labeled):
     train = np.r_[ones[:120], zeros[:20]] if labeled else ones[:120]
     y = np.where(np.arange(len(train)) < 120, 0, -1)
     options = {"pretrain_steps": 150} if options else {}
-    options |= {"n_estimators": 1, "max_steps": 60, "lr": 1e-2}
+    options |= {"n_estimators": 1, "latent_dim": 8, "max_steps": 200, "lr": 1e-2}
     det = SSDGM(**TINY | IMAGES | options).fit(train, y)
     scores = det.score_samples(np.r_[ones[120:], zeros[20:]])
     assert roc_auc_score(np.r_[np.ones(62), np.zeros(158)], scores) > 0.9
