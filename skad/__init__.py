@@ -1,9 +1,11 @@
 """Deep semi-supervised anomaly detectors for scikit-learn."""
 
+from .detectors.autoencoder import Autoencoder
 from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
 from .detectors.esad import ESAD
 from .detectors.ssad import SSAD
+from .detectors.ssdgm import SSDGM
 from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
 
 __version__ = "0.1.0.dev0"
@@ -11,6 +13,8 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ESAD",
     "SSAD",
+    "SSDGM",
+    "Autoencoder",
     "ConformalDetector",
     "DeepSAD",
     "DeepSVDD",

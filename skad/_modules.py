@@ -118,12 +118,14 @@ def make_decoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True,
 
 def make_mlp(sizes, *, bias=True, batch_norm=False):
     """Linear layers of the given sizes with leaky ReLU between them, none after the last."""
-    *hidden, last = [nn.Linear(*pair, bias=bias) for pair in pairwise(sizes)]
+    # A bias before batch normalisation has no effect, and a gradient of rounding errors only.
+    *pairs, last = pairwise(sizes)
+    hidden = [nn.Linear(*pair, bias=bias and not batch_norm) for pair in pairs]
     layers = []
     for linear in hidden:
         norm = [nn.BatchNorm1d(linear.out_features, eps=1e-4, affine=bias)] if batch_norm else []
         layers += [linear, *norm, nn.LeakyReLU()]
-    return nn.Sequential(*layers, last)
+    return nn.Sequential(*layers, nn.Linear(*last, bias=bias))
 
 
 class ReconstructionError(nn.Module):

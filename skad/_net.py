@@ -33,7 +33,8 @@ class MemberBatches:
 
     def __init__(self, X, y, strata, *, seeds, batch_size, n_steps):
         self.X, self.y = X, y
-        self.strata = _counts(strata, min(batch_size, len(X)))
+        # A lone row is drawn twice, for batch normalisation's sake.
+        self.strata = _counts(strata, min(batch_size, max(len(X), 2)))
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.batch_size = batch_size
         self.steps_an_epoch = -(-n_steps // N_EPOCHS)
@@ -176,7 +177,7 @@ def clip_member_gradients(parameters, max_norm=MAX_GRAD_NORM):
     """Clip each member's gradient by its own norm, so that members stay independent."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     squares = [g.flatten(1).square().sum(1) if g.ndim > 1 else g.square() for g in gradients]
-    factor = (max_norm / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1)
+    factor = (max_norm / (sum(squares).sqrt() + 1e-6)).clamp(max=1)
     for g in gradients:
         g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 

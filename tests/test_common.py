@@ -30,6 +30,7 @@ FAST = {
 }
 # Settings per detector; any other public detector is checked as it comes (deep ones with FAST).
 CONFIGURATIONS = {
+    "Autoencoder": [{"lr": 1e-3}, {"lr": 1e-3, "batch_norm": True, "n_estimators": 1}],
     "DeepSAD": [
         {},
         {"loss": "inverse", "n_estimators": 1},
@@ -37,6 +38,7 @@ CONFIGURATIONS = {
         {"pretrain_steps": 5, "batch_norm": True},
     ],
     "DeepSVDD": [{"lr": 1e-3}, {"lr": 1e-3, "objective": "soft-boundary", "n_estimators": 1}],
+    "SSDGM": [{}, {"prior": 0.1, "n_estimators": 1}],
 }
 
 

@@ -1,0 +1,89 @@
+"""The competitors of the Deep SAD paper under the few-label protocol: raw, hybrid and generative.
+
+    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.baselines [SEED ...]
+
+writes benchmarks/results/baselines.csv: a row for each data set, seed (0 by default) and method. A
+hybrid is a shallow detector on an autoencoder's codes, the same for all hybrids of a data set.
+Shallow detectors that cannot use labels are fitted without the labelled anomalies.
+"""
+
+import csv
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KernelDensity
+from sklearn.svm import OneClassSVM
+
+import skad
+from skad import SSDGM, Autoencoder
+
+from .protocol import dataset_names, few_labels
+
+RESULTS = Path(__file__).parent / "results" / "baselines.csv"
+MIN_AUC = 0.75  # the bar for SSDGM, on at least half of the data sets
+
+SHALLOW = {
+    "ocsvm": lambda seed: OneClassSVM(nu=0.1),
+    "iforest": lambda seed: IsolationForest(random_state=seed),
+    "kde": lambda seed: GridSearchCV(KernelDensity(), {"bandwidth": np.logspace(-2, 1, 7)}, cv=3),
+}
+if hasattr(skad, "SSAD"):
+    SHALLOW["ssad"] = lambda seed: skad.SSAD(random_state=seed)
+DEEP = {
+    "autoencoder": lambda seed: Autoencoder(random_state=seed),
+    "ssdgm": lambda seed: SSDGM(random_state=seed),
+}
+
+
+def timed_fit(detector, X, y):
+    start = time.perf_counter()
+    detector.fit(X, y)
+    return detector, time.perf_counter() - start
+
+
+def compare(name, seed):
+    """Yield (method, test scores, seconds of fit) for one problem."""
+    X, y, X_test, anomaly, _ = few_labels(name, seed)
+    spaces = {"": (X, X_test, 0.0)}
+    for method, make in DEEP.items():
+        detector, seconds = timed_fit(make(seed), X, y)
+        yield method, anomaly, detector.score_samples(X_test), seconds
+        if method == "autoencoder":
+            spaces["hybrid_"] = detector.transform(X), detector.transform(X_test), seconds
+    for prefix, (Z, Z_test, seconds_before) in spaces.items():
+        for method, make in SHALLOW.items():
+            seen = np.full(len(y), True) if method == "ssad" else y != -1
+            detector, seconds = timed_fit(make(seed), Z[seen], y[seen])
+            yield prefix + method, anomaly, detector.score_samples(Z_test), seconds_before + seconds
+
+
+def main(seeds):
+    rows = []
+    for name in dataset_names():
+        for seed in seeds:
+            for method, anomaly, scores, seconds in compare(name, seed):
+                auc = roc_auc_score(anomaly, -scores)
+                ap = average_precision_score(anomaly, -scores)
+                rows.append((name, seed, method, f"{auc:.4f}", f"{ap:.4f}", f"{seconds:.3f}"))
+        print(name, flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["dataset", "seed", "method", "auc", "ap", "fit_s"])
+        writer.writerows(rows)
+    for method in dict.fromkeys(row[2] for row in rows):
+        aucs, aps, seconds = np.array([row[3:] for row in rows if row[2] == method], float).T
+        sets = aucs.reshape(-1, len(seeds)).mean(axis=1)
+        print(
+            f"{method:16s} AUC {aucs.mean():.3f}  AP {aps.mean():.3f}  fit {seconds.mean():.2f} s  "
+            f"AUC >= {MIN_AUC} on {(sets >= MIN_AUC).sum()} of {len(sets)} sets"
+        )
+
+
+if __name__ == "__main__":
+    main([int(seed) for seed in sys.argv[1:]] or [0])

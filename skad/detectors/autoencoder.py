@@ -1,0 +1,136 @@
+"""Autoencoder: a detector by reconstruction error, and the front end of the papers' hybrids."""
+
+import torch
+
+from .._docs import document
+from .._modules import ReconstructionError, code_width, make_decoder
+from ..base_deep import BaseDeepDetector, MeanScore
+
+
+@document
+class Autoencoder(BaseDeepDetector):
+    """Autoencoder: rows that a narrow code cannot reproduce are anomalous.
+
+    An encoder squeezes each row into a code and a decoder rebuilds the row from it; the mean
+    squared reconstruction error is the anomaly score. As a transformer it gives the code, so a
+    "hybrid" of the literature is a pipeline: ``make_pipeline(Autoencoder(), OneClassSVM())``.
+
+    Parameters
+    ----------
+    use_anomalies : bool, default=False
+        Train on the labelled anomalies too, as the published hybrids do. By default they are left
+        out, so that the network does not learn to rebuild them.
+    batch_norm : bool, default=False
+        Batch normalisation behind hidden layers. Image networks always have it.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    DeepSAD : Learns from the labelled anomalies.
+
+    Notes
+    -----
+    The loss is the squared error averaged over the columns and rows of a batch, and labelled
+    normals count as unlabelled rows. With a `module` of your own as encoder, the decoder is the
+    mirror image of `hidden_layer_sizes`. The decoder of a table is linear at the end, to suit
+    standardised columns; that of an image ends in a sigmoid. In the experiments of [1]_ one
+    network codes all rows, labelled anomalies included, for
+    ``make_pipeline(Autoencoder(use_anomalies=True, n_estimators=1, batch_norm=True), ...)``; its
+    networks have no biases, and its tables are rescaled to [0, 1]. Ours are the sizes, the budget
+    and the average over several networks.
+
+    References
+    ----------
+    .. [1] L. Ruff et al., "Deep Semi-Supervised Anomaly Detection", ICLR 2020, arXiv:1906.02694
+       (autoencoders and hybrids as competitors).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import OneClassSVM
+    >>> from skad import Autoencoder
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.randn(200, 1) * np.ones(5) + 0.1 * rng.randn(200, 5)  # near a line
+    >>> det = Autoencoder(latent_dim=1, random_state=0).fit(X)
+    >>> det.predict([[1, 1, 1, 1, 1], [1, -1, 1, -1, 1]])
+    array([ 1, -1])
+    >>> hybrid = make_pipeline(Autoencoder(random_state=0), OneClassSVM(nu=0.1)).fit(X)
+    >>> hybrid.predict([[1, 1, 1, 1, 1], [1, -9, 1, -9, 1]])
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDeepDetector._parameter_constraints,
+        "use_anomalies": ["boolean"],
+        "batch_norm": ["boolean"],
+    }
+
+    _auto_sizes = (64, 32), 8
+
+    def __init__(
+        self,
+        *,
+        use_anomalies=False,
+        batch_norm=False,
+        hidden_layer_sizes="auto",
+        latent_dim="auto",
+        module=None,
+        image_shape=None,
+        n_estimators=4,
+        max_steps="auto",
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.0,
+        optimizer=torch.optim.Adam,
+        contamination=0.1,
+        standardize=True,
+        callbacks=None,
+        validation_fraction=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            latent_dim=latent_dim,
+            module=module,
+            image_shape=image_shape,
+            n_estimators=n_estimators,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            lr=lr,
+            weight_decay=weight_decay,
+            optimizer=optimizer,
+            contamination=contamination,
+            standardize=standardize,
+            callbacks=callbacks,
+            validation_fraction=validation_fraction,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.use_anomalies = use_anomalies
+        self.batch_norm = batch_norm
+
+    @property
+    def _drops_anomalies(self):
+        return not self.use_anomalies
+
+    def _auto_steps(self, y):
+        return 500
+
+    def _make_network(self, n_features):
+        encoder = self._make_encoder(n_features, batch_norm=self.batch_norm)
+        width, hidden = code_width(encoder, n_features), self._sizes()[0]
+        decoder = make_decoder(
+            n_features, hidden, width, self.image_shape, batch_norm=self.batch_norm
+        )
+        return ReconstructionError(encoder, decoder)
+
+    def _make_criterion(self, network, rows, y):
+        return MeanScore()

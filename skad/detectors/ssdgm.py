@@ -1,0 +1,344 @@
+"""Semi-supervised deep generative model (Kingma et al., 2014)."""
+
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+from torch.nn.functional import binary_cross_entropy, logsigmoid
+
+from .._docs import document
+from .._labels import batch_strata
+from .._modules import code_width, make_decoder, make_mlp
+from .._random import MemberNoise
+from ..base_deep import BaseDeepDetector, MeanScore
+
+MAX_LOG_VAR = 10.0  # the variance of a code far outside the training range must stay finite
+
+
+def with_label(rows, label):
+    """Append a column that holds the label, 0 (normal) or 1 (anomaly)."""
+    return torch.cat([rows, torch.full_like(rows[..., :1], label)], dim=-1)
+
+
+def sample(mean, log_var, noise):
+    """Draw from a Gaussian, or return its mean where there is no noise."""
+    if noise is None:
+        return mean
+    return mean + torch.exp(log_var / 2) * noise
+
+
+class ConditionalVAE(nn.Module):
+    """Variational autoencoder of rows given their label: q(z|x, y) and p(x|y, z)."""
+
+    member_axis = True
+
+    def __init__(self, trunk, head, decoder, latent_dim, bernoulli):
+        super().__init__()
+        self.trunk, self.head, self.decoder = trunk, head, decoder
+        self.latent_dim, self.bernoulli = latent_dim, bernoulli
+
+    def posterior(self, hidden, label):
+        """Mean and log variance of q(z|x, y), from what the trunk makes of x."""
+        mean, log_var = self.head(with_label(hidden, label)).chunk(2, dim=-1)
+        return mean, log_var.clamp(-MAX_LOG_VAR, MAX_LOG_VAR)
+
+    def forward(self, rows, labels, noise=None):
+        """Bound -log p(x|y) of each row from above, for each label: (..., n_rows, n_labels)."""
+        hidden = self.trunk(rows)
+        if noise is not None:  # the same for each label, so that it does not blur the difference
+            noise = noise.normal(rows.shape[-2], self.latent_dim)
+        return torch.stack([self._bound(rows, hidden, label, noise) for label in labels], dim=-1)
+
+    def objective(self, rows, noise):
+        """Bound of each row, all taken as normal."""
+        return self(rows, [0.0], noise).squeeze(-1)
+
+    def _bound(self, rows, hidden, label, noise):
+        mean, log_var = self.posterior(hidden, label)
+        rebuilt = self.decoder(with_label(sample(mean, log_var, noise), label))
+        error = (rebuilt - rows).square() / 2
+        if self.bernoulli:
+            pixels = rows.clamp(0, 1)  # new images may be brighter or darker than any before
+            error = binary_cross_entropy(rebuilt, pixels, reduction="none") + (rows - pixels).abs()
+        kl = (mean.square() + log_var.exp() - 1 - log_var).sum(-1) / 2
+        return error.sum(-1) + kl
+
+
+class GenerativeNetwork(nn.Module):
+    """Classifier q(y|x) beside a conditional VAE; M1, if any, is a VAE whose code they see."""
+
+    member_axis = True
+
+    def __init__(self, classifier, vae, m1=None):
+        super().__init__()
+        self.classifier, self.vae, self.m1 = classifier, vae, m1
+        self.knows_anomalies = True
+
+    def forward(self, rows):
+        """Log odds of q(y=anomaly|x); without a labelled anomaly, the bound on -log p(x|normal)."""
+        if self.knows_anomalies:
+            return self.classifier(self.embed(rows)).squeeze(-1)
+        return (self.m1 or self.vae).objective(rows, None)
+
+    def objective(self, rows, noise):
+        """Log odds of each row, and its bounds given that it is normal or an anomaly."""
+        log_odds = self.classifier(self.embed(rows)).squeeze(-1)
+        return log_odds, self.vae(self.embed(rows, noise), [0.0, 1.0], noise)
+
+    def encoder(self, rows):
+        """Mean of the code z over both labels, weighed by q(y|x)."""
+        rows = self.embed(rows)
+        hidden = self.vae.trunk(rows)
+        normal = self.vae.posterior(hidden, 0.0)[0]
+        if not self.knows_anomalies:
+            return normal
+        anomaly = self.vae.posterior(hidden, 1.0)[0]
+        return torch.lerp(normal, anomaly, torch.sigmoid(self.classifier(rows)))
+
+    def embed(self, rows, noise=None):
+        """Rows themselves, or their code in M1."""
+        if self.m1 is None:
+            return rows
+        mean, log_var = self.m1.posterior(self.m1.trunk(rows), 0.0)
+        return sample(mean, log_var, noise and noise.normal(*mean.shape[1:]))
+
+    def train(self, mode=True):
+        """Switch modes; M1 is trained before and stays as it is."""
+        super().train(mode)
+        if self.m1 is not None:
+            self.m1.eval()
+        return self
+
+
+class NoisyObjective(nn.Module):
+    """A network in training: samples codes, where validation takes their means."""
+
+    def __init__(self, network, noise):
+        super().__init__()
+        self.network, self.noise = network, noise
+
+    def forward(self, rows):
+        """Give what the loss is made of."""
+        return self.network.objective(rows, self.noise if self.training else None)
+
+
+class SSDGMLoss(nn.Module):
+    """The paper's objective for a batch in which only some rows have a label.
+
+    Parameters
+    ----------
+    prior : float
+        p(y = anomaly).
+    eta, alpha : float
+        Weights of the labelled rows' bounds and of their cross-entropy.
+    """
+
+    def __init__(self, prior, eta, alpha):
+        super().__init__()
+        self.log_prior = torch.tensor([1 - prior, prior], dtype=torch.float64).log()
+        self.eta, self.alpha = eta, alpha
+
+    def forward(self, output, y):
+        """Sum the means over unlabelled and over labelled rows; one number per member."""
+        log_odds, bounds = output
+        log_q = logsigmoid(torch.stack([-log_odds, log_odds], dim=-1))
+        cost = bounds - self.log_prior.to(bounds)
+        unlabeled = (log_q.exp() * (cost + log_q)).sum(-1)
+        own = (y < 0).long().unsqueeze(-1)
+        labeled = self.eta * cost.gather(-1, own) - self.alpha * log_q.gather(-1, own)
+        return masked_mean(unlabeled, y == 0) + masked_mean(labeled.squeeze(-1), y != 0)
+
+
+class Chain(nn.Sequential):
+    """Sequential whose parts are stacked one by one."""
+
+    member_axis = True
+
+
+def make_vae(encoder, n_features, hidden, latent_dim, image_shape=None):
+    """Build a VAE; the encoder may have a code of any width."""
+    width = code_width(encoder, n_features)
+    head = nn.Sequential(nn.LeakyReLU(), *make_mlp([width + 1, width, 2 * latent_dim]))
+    decoder = make_decoder(n_features, hidden, latent_dim + 1, image_shape)
+    return ConditionalVAE(encoder, head, decoder, latent_dim, bernoulli=image_shape is not None)
+
+
+def make_classifier(encoder, n_features):
+    """Build q(y|x): an encoder and one logit."""
+    return Chain(encoder, nn.LeakyReLU(), nn.Linear(code_width(encoder, n_features), 1))
+
+
+class NormalLoss(nn.Module):
+    """The bound on -log p(x|normal), averaged over rows."""
+
+    def forward(self, output, y):
+        """Average over rows; one number per member."""
+        _, bounds = output
+        return bounds[..., 0].mean(-1)
+
+
+def masked_mean(values, mask):
+    """Mean over the masked rows; 0 where there is none."""
+    return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+@document
+class SSDGM(BaseDeepDetector):
+    """Deep generative model of rows and labels, in which an unlabelled row's label is latent.
+
+    Rows x are drawn from p(x|y, z) with a label y (normal or anomaly) and a Gaussian code z. A
+    classifier q(y|x) and an encoder q(z|x, y) are trained with it on a bound of the likelihood:
+    labelled rows count with their own label, unlabelled ones with either, weighed by q(y|x).
+
+    The anomaly score is log q(y=anomaly|x) - log q(y=normal|x), which ranks even where q is 0 or 1
+    to the last digit. Without a labelled anomaly nothing says what anomalies look like: the model
+    then is the variational autoencoder of normal rows, all rows are taken as normal, and the score
+    is its bound on -log p(x|y=normal) (in M1+M2 the bound of M1).
+
+    Parameters
+    ----------
+    alpha : float, default=10.0
+        Weight of the labelled rows' cross-entropy, averaged over them, against the bounds.
+    eta : float, default=1.0
+        Weight of the labelled rows' bounds.
+    prior : float in (0, 1), default=0.5
+        p(y=anomaly).
+    labeled_fraction : float in (0, 1) or None, default=0.5
+        Share of each batch drawn from the labelled rows, half of it from each kind when both
+        anomalies and normals are labelled. None draws all rows alike.
+    pretrain_steps : int, default=0
+        0 is the paper's M2. Above, M1+M2: gradient steps of a variational autoencoder of all rows
+        (M1), which then stays fixed, and M2 is built on its code.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    DeepSAD : Learns a hypersphere instead of a likelihood.
+
+    Notes
+    -----
+    From the paper are the two models and the objective: the mean over labelled rows plus the mean
+    over unlabelled ones. The published code of [2]_, which tries it as an anomaly detector, draws
+    rows uniformly and drops the labelled terms of a batch with fewer than two labelled rows, which
+    is most batches when labels are few. Here every batch holds labelled rows, and a lone one
+    counts. ``alpha=0.1, labeled_fraction=None, n_estimators=1`` are its settings; [1]_ has an alpha
+    that grows with the number of rows, and a larger one measured better. M2 on its own rows needs
+    few steps; M1 needs some hundred, or its code says little.
+
+    Ours is what follows. p(x|y, z) is Gaussian with unit variance for tables, whose columns are
+    standardised; for images it is Bernoulli, as in both papers. q(z|x, y) sees y behind the
+    encoder, so that x is encoded once for both labels, and both use the same noise. A `module` is
+    that encoder and, with weights of its own, the classifier's; in M1+M2 it is M1's. The code of M1
+    is Gaussian given M2's; q(z|x, y) gets a sample of it, the classifier its mean. `transform`
+    gives the mean of z, averaged over q(y|x).
+
+    References
+    ----------
+    .. [1] D. P. Kingma et al., "Semi-supervised Learning with Deep Generative Models", NeurIPS
+       2014, arXiv:1406.5298.
+    .. [2] L. Ruff et al., "Deep Semi-Supervised Anomaly Detection", ICLR 2020, arXiv:1906.02694.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skad import SSDGM
+    >>> rng = np.random.RandomState(0)
+    >>> X = np.r_[rng.randn(200, 2), rng.randn(10, 2) + 4]
+    >>> y = np.zeros(210, dtype=int)  # unlabelled ...
+    >>> y[-3:] = -1  # ... but for three known anomalies
+    >>> det = SSDGM(random_state=0).fit(X, y)
+    >>> det.predict([[0.5, 0.5], [4.0, 4.0]])
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDeepDetector._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "eta": [Interval(Real, 0, None, closed="left")],
+        "prior": [Interval(Real, 0, 1, closed="neither")],
+        "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "pretrain_steps": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        alpha=10.0,
+        eta=1.0,
+        prior=0.5,
+        labeled_fraction=0.5,
+        pretrain_steps=0,
+        hidden_layer_sizes="auto",
+        latent_dim="auto",
+        module=None,
+        image_shape=None,
+        n_estimators=4,
+        max_steps="auto",
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.0,
+        optimizer=torch.optim.Adam,
+        contamination=0.1,
+        standardize=True,
+        callbacks=None,
+        validation_fraction=None,
+        device="cpu",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            latent_dim=latent_dim,
+            module=module,
+            image_shape=image_shape,
+            n_estimators=n_estimators,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            lr=lr,
+            weight_decay=weight_decay,
+            optimizer=optimizer,
+            contamination=contamination,
+            standardize=standardize,
+            callbacks=callbacks,
+            validation_fraction=validation_fraction,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.alpha = alpha
+        self.eta = eta
+        self.prior = prior
+        self.labeled_fraction = labeled_fraction
+        self.pretrain_steps = pretrain_steps
+
+    def _strata(self, y):
+        return batch_strata(y, self.labeled_fraction)
+
+    def _make_network(self, n_features):
+        hidden, latent_dim = self._sizes()
+        encoders = [self._make_encoder(n_features) for _ in range(2)]
+        vae = make_vae(encoders[0], n_features, hidden, latent_dim, self.image_shape)
+        if not self.pretrain_steps:
+            return GenerativeNetwork(make_classifier(encoders[1], n_features), vae)
+        hidden = self._auto_sizes[0]  # M2 sees codes, which are a table even if X holds images
+        encoders = [make_mlp([latent_dim, *hidden, latent_dim]) for _ in range(2)]
+        m2 = make_vae(encoders[0], latent_dim, hidden, latent_dim)
+        return GenerativeNetwork(make_classifier(encoders[1], latent_dim), m2, m1=vae)
+
+    def _make_criterion(self, network, rows, y):
+        if network.m1 is not None:
+            self._train(network.m1, MeanScore(), rows, torch.zeros_like(y), self.pretrain_steps)
+            network.m1.requires_grad_(False)
+        network.knows_anomalies = bool((y < 0).any())
+        if not network.knows_anomalies:
+            return NormalLoss()
+        return SSDGMLoss(self.prior, self.eta, self.alpha)
+
+    def _train(self, network, criterion, rows, *args):
+        noise = MemberNoise(self.member_seeds_, rows.device)
+        return super()._train(NoisyObjective(network, noise), criterion, rows, *args)
