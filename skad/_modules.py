@@ -38,13 +38,18 @@ class Standardize(nn.Module):
 
 
 class ScaleImage(nn.Module):
-    """Fixed first layer for flattened images: each channel's training range to [0, 1]."""
+    """Fixed first layer for flattened images: each channel's training range to [0, 1].
 
-    def __init__(self, X, image_shape):
+    With `symmetric` to [-1, 1], the range of tanh.
+    """
+
+    def __init__(self, X, image_shape, symmetric=False):
         super().__init__()
         channels = np.asarray(X, dtype=np.float64).reshape(len(X), image_shape[0], -1)
         low, high = channels.min(axis=(0, 2)), channels.max(axis=(0, 2))
         span = np.where(high > low, high - low, 1.0)
+        if symmetric:
+            low, span = low + span / 2, span / 2
         pixels = channels.shape[2]
         self.register_buffer("low", torch.from_numpy(np.repeat(low, pixels)))
         self.register_buffer("span", torch.from_numpy(np.repeat(span, pixels)))

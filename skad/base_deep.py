@@ -134,6 +134,12 @@ class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDe
         """Codes of scaled rows, (n_members, n_rows, latent_dim)."""
         return self.network_.encoder(rows)
 
+    _net_class = MemberNet
+
+    def _net_options(self):
+        """Further arguments of the skorch net."""
+        return {}
+
     def _strata(self, y):
         """Say which groups of rows each batch is drawn from; here all rows alike."""
         return batch_strata(y, None)
@@ -182,7 +188,7 @@ class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDe
             batch_size=self.batch_size,
             n_steps=n_steps,
         )
-        net = MemberNet(
+        net = self._net_class(
             network,
             criterion,
             optimizer=self.optimizer,
@@ -192,6 +198,7 @@ class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDe
             callbacks=[*callbacks, *copy.deepcopy(list(self.callbacks or ()))],
             device=X.device,
             verbose=self.verbose,
+            **self._net_options(),
         )
         return net.fit(batches, validation)
 

@@ -1,0 +1,133 @@
+"""Networks of the adversarial detectors: critics, spectral norm, DCGAN's encoder and decoder."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+SLOPE = 0.2  # of the leaky ReLU, as in DCGAN
+
+
+def spectral_norm(weight, left, update):
+    """Divide matrices by their largest singular value, followed by power iteration.
+
+    Leading axes do not matter. `left` holds the current left singular vectors; it is brought
+    nearer to the true ones in place if `update`. Torch's parametrisation cannot be used, because
+    it neither pickles nor stacks over members.
+    """
+    with torch.no_grad():
+        if update:
+            right = normalize(torch.einsum("...oi,...o->...i", weight, left), dim=-1)
+            left.copy_(normalize(torch.einsum("...oi,...i->...o", weight, right), dim=-1))
+        right = normalize(torch.einsum("...oi,...o->...i", weight, left), dim=-1)
+    largest = torch.einsum("...o,...oi,...i->...", left.clone(), weight, right)
+    return weight / largest[..., None, None]
+
+
+class SpectralLinear(nn.Linear):
+    """Linear layer with spectral norm."""
+
+    member_axis = True
+
+    def __init__(self, n_in, n_out):
+        super().__init__(n_in, n_out)
+        self.register_buffer("left", normalize(torch.randn(n_out), dim=-1))
+
+    def forward(self, x):
+        """Map (..., n_rows, n_in) to (..., n_rows, n_out)."""
+        weight = spectral_norm(self.weight, self.left, self.training)
+        return x @ weight.mT + self.bias.unsqueeze(-2)
+
+
+class SpectralConv2d(nn.Conv2d):
+    """Convolution with spectral norm of the kernel, as a matrix with a row per output channel."""
+
+    def __init__(self, n_in, n_out, **options):
+        super().__init__(n_in, n_out, **options)
+        self.register_buffer("left", normalize(torch.randn(n_out), dim=-1))
+
+    def forward(self, x):
+        """Convolve images of shape (n_rows, n_in, height, width)."""
+        weight = spectral_norm(self.weight.flatten(1), self.left, self.training)
+        return self._conv_forward(x, weight.view_as(self.weight), self.bias)
+
+
+class LayerByLayer(nn.Sequential):
+    """A Sequential whose layers are stacked over members one by one."""
+
+    member_axis = True
+
+
+class Critic(nn.Module):
+    """Discriminator or critic: one number a row, and the features right before it."""
+
+    member_axis = True
+
+    def __init__(self, body, head):
+        super().__init__()
+        self.body, self.head = body, head
+
+    def forward(self, rows):
+        """Map (..., n_rows, n_in) to features (..., n_rows, n_hidden) and (..., n_rows)."""
+        features = self.body(rows)
+        return features, self.head(features).squeeze(-1)
+
+
+def make_critic(n_features, hidden, image_shape=None, *, spectral=False, batch_norm=False):
+    """MLP, or for images DCGAN's discriminator."""
+    linear, conv = (SpectralLinear, SpectralConv2d) if spectral else (nn.Linear, nn.Conv2d)
+    if image_shape is None:
+        layers = []
+        for sizes in pairwise([n_features, *hidden]):
+            layers += [linear(*sizes), nn.LeakyReLU(SLOPE)]
+        n_out = hidden[-1]
+    else:
+        layers = strided_convolutions(image_shape, hidden, conv=conv, batch_norm=batch_norm)
+        n_out = math.prod(small_shape(image_shape, hidden))
+    return Critic(LayerByLayer(*layers), linear(n_out, 1))
+
+
+def make_dcgan_encoder(image_shape, hidden, latent_dim):
+    """Strided convolutions, then one linear layer over what is left of the image."""
+    n_out = math.prod(small_shape(image_shape, hidden))
+    return nn.Sequential(*strided_convolutions(image_shape, hidden), nn.Linear(n_out, latent_dim))
+
+
+def make_dcgan_decoder(image_shape, hidden, latent_dim):
+    """Mirror image of `make_dcgan_encoder`, with a tanh at the end."""
+    small = small_shape(image_shape, hidden)
+    channels = [image_shape[0], *hidden]
+    layers = [nn.Linear(latent_dim, math.prod(small), bias=False), nn.Unflatten(1, small)]
+    for k in reversed(range(len(hidden))):
+        height, width = image_shape[1] >> k, image_shape[2] >> k
+        layers += [
+            nn.BatchNorm2d(channels[k + 1]),
+            nn.ReLU(),
+            nn.ConvTranspose2d(
+                channels[k + 1],
+                channels[k],
+                kernel_size=4,
+                stride=2,
+                padding=1,
+                output_padding=(height % 2, width % 2),
+                bias=False,
+            ),
+        ]
+    return nn.Sequential(*layers, nn.Tanh(), nn.Flatten())
+
+
+def strided_convolutions(image_shape, hidden, *, conv=nn.Conv2d, batch_norm=True):
+    """Layers from flattened images to flattened maps; each halves height and width."""
+    layers = [nn.Unflatten(1, tuple(image_shape))]
+    for k, sizes in enumerate(pairwise([image_shape[0], *hidden])):
+        norm = [nn.BatchNorm2d(sizes[1])] if batch_norm and k > 0 else []
+        layers += [conv(*sizes, kernel_size=4, stride=2, padding=1, bias=False)]
+        layers += [*norm, nn.LeakyReLU(SLOPE)]
+    return [*layers, nn.Flatten()]
+
+
+def small_shape(image_shape, hidden):
+    """Shape of what the strided convolutions leave of an image."""
+    return hidden[-1], image_shape[1] >> len(hidden), image_shape[2] >> len(hidden)
