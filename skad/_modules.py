@@ -18,11 +18,11 @@ class Standardize(nn.Module):
     """Fixed first layer: centre and scale each column by training statistics, bend the tails.
 
     Statistics are float64 and ignore far-out values, so neither a Unix-time column nor a few huge
-    cells hurt. Up to `KNEE` standard deviations the map is linear, beyond it grows like a
-    logarithm: extremes stay close, and still rank.
+    cells hurt. Up to `KNEE` standard deviations the map is linear; what exceeds it adds less and
+    less, 1 at most: extremes stay close, and still rank.
     """
 
-    KNEE = 4.0
+    KNEE = 2.0
 
     def __init__(self, X):
         super().__init__()
@@ -34,7 +34,7 @@ class Standardize(nn.Module):
         """Map float64 rows to standardised rows."""
         z = (x - self.center) / self.scale
         excess = (z.abs() - self.KNEE).clamp(0, 1e300)
-        return z.clamp(-self.KNEE, self.KNEE) + z.sign() * excess.log1p()
+        return z.clamp(-self.KNEE, self.KNEE) + z.sign() * excess / (1 + excess)
 
 
 class ScaleImage(nn.Module):
@@ -67,7 +67,7 @@ def column_statistics(X):
     """
     center, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
     for j in range(X.shape[1]):
-        column = X[:, j].astype(np.float64)
+        column = np.array(X[:, j], dtype=np.float64)  # contiguous, so X's layout changes no digit
         center[j] = median = np.median(column)
         distance = np.abs(column - median)
         differing = distance[distance > 0]

@@ -38,7 +38,7 @@ class MemberBatches:
         self.batch_size = batch_size
         self.steps_an_epoch = -(-n_steps // N_EPOCHS)
         self.n_epochs = -(-n_steps // self.steps_an_epoch)
-        self.steps_left = n_steps
+        self.n_steps = self.steps_left = n_steps
 
     def __len__(self):
         """Rows of an epoch, which skorch's progress bar divides by its `batch_size`."""
@@ -106,6 +106,10 @@ class MemberNet(NeuralNet):
         except _StopRequested:
             self.stopped_by_callback_ = True
         self.notify("on_train_end", X=batches, y=None)
+        if self.n_steps_ < batches.n_steps and not self.stopped_by_callback_:
+            raise RuntimeError(f"Training ended after {self.n_steps_} of {batches.n_steps} steps.")
+        for epoch in self.history:
+            del epoch["batches"]  # skorch's rows for each batch, which nothing fills here
         return self
 
     def notify(self, method_name, **cb_kwargs):
@@ -153,7 +157,7 @@ class MemberNet(NeuralNet):
                 if name.endswith("loss"):
                     totals[name] = totals.get(name, 0.0) + step[name].detach() * batch_rows
             n_rows += batch_rows
-            self.n_steps_ += training
+            self.n_steps_ += int(training)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         for name, total in totals.items():
             self._record_loss(f"{prefix}_{name}", (total / n_rows).cpu().numpy())

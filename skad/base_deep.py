@@ -265,7 +265,7 @@ class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDe
 
     def _scaled_chunks(self, X):
         for start in range(0, len(X), SCORE_CHUNK):
-            chunk = np.array(X[start : start + SCORE_CHUNK], dtype=np.float64)
+            chunk = np.array(X[start : start + SCORE_CHUNK], dtype=np.float64, order="C")
             yield self.scaler_(torch.from_numpy(chunk))
 
     def _make_scaler(self, X):

@@ -1,0 +1,608 @@
+"""Checks of the detector contract, in the manner of scikit-learn's.
+
+Each takes an unfitted detector.
+`yield_checks` gives those that apply to a detector; test_common.py runs them on every public one.
+"""
+
+import copy
+import inspect
+import io
+import pickle
+import random
+import re
+import tempfile
+import warnings
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
+from sklearn.metrics import roc_auc_score
+
+from skad.base_deep import BaseDeepDetector
+from skad.exceptions import LabelConventionWarning
+
+
+def make_problem(seed=0, n=120, n_features=5):
+    """Gaussian normals, shifted anomalies; some of each are labelled, the rest hidden."""
+    rng = np.random.RandomState(seed)
+    n_anomalies = n // 6
+    X = rng.randn(n, n_features) + 1.0
+    X[:n_anomalies] += 4
+    y = np.zeros(n, dtype=int)
+    y[: n_anomalies // 2] = -1
+    y[-6:] = 1
+    truth = np.where(np.arange(n) < n_anomalies, -1, 1)
+    return X, y, truth
+
+
+def uses_anomalies(detector):
+    return not detector._drops_anomalies
+
+
+# --- scores and threshold -----------------------------------------------------------------------
+
+
+def check_scores_and_predictions(detector):
+    X, y, _ = make_problem()
+    detector.fit(X, y)
+    scores, decision, labels = (
+        detector.score_samples(X),
+        detector.decision_function(X),
+        detector.predict(X),
+    )
+    assert scores.dtype == decision.dtype == np.float64
+    assert scores.shape == decision.shape == labels.shape == (len(X),)
+    assert np.issubdtype(labels.dtype, np.integer)
+    assert_array_equal(decision, scores - detector.offset_)
+    assert_array_equal(labels, np.where(decision < 0, -1, 1))
+    assert set(labels) == {-1, 1}
+
+
+def check_higher_is_more_normal(detector):
+    X, y, truth = make_problem()
+    X_new, _, truth_new = make_problem(seed=1)
+    assert roc_auc_score(truth_new, detector.fit(X, y).decision_function(X_new)) > 0.8
+
+
+def check_row_alone_scores_the_same(detector):
+    X, y, _ = make_problem()
+    detector.fit(X, y)
+    big = np.concatenate([X] * 10)  # more than one chunk
+    expected = detector.score_samples(X)
+    order = np.random.RandomState(0).permutation(len(X))
+    assert_allclose(detector.score_samples(X[order]), expected[order], rtol=1e-12, atol=1e-12)
+    assert_allclose(detector.score_samples(big)[-len(X) :], expected, rtol=1e-12, atol=1e-12)
+    for i in range(20):
+        alone = detector.score_samples(X[i : i + 1])
+        assert_allclose(alone, expected[i : i + 1], rtol=1e-12, atol=1e-12)
+
+
+def check_offset_is_quantile_of_unlabeled(detector):
+    X, y, _ = make_problem()
+    detector.set_params(contamination=0.25).fit(X, y)
+    flagged = detector.decision_function(X)[y == 0] < 0
+    assert flagged.sum() == round(0.25 * flagged.size)
+
+
+def check_offset_with_few_unlabeled(detector):
+    X, _, truth = make_problem()
+    y = truth.copy()
+    y[30:40] = 0  # fewer than 20: the quantile is over all but the anomalies
+    detector.set_params(contamination=0.25).fit(X, y)
+    flagged = detector.decision_function(X)[y != -1] < 0
+    assert flagged.sum() == round(0.25 * flagged.size)
+
+
+def check_novelty_mode(detector):
+    X, _, truth = make_problem()
+    normals = X[truth == 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.set_params(contamination=0.05).fit(normals, np.ones(len(normals), dtype=int))
+    assert (detector.predict(normals) == -1).sum() == round(0.05 * len(normals))
+
+
+def check_threshold_moves_without_refit(detector):
+    X, y, _ = make_problem()
+    detector.fit(X, y)
+    scores = detector.score_samples(X)
+    before = detector.offset_
+    assert detector.fit_threshold(X, y, contamination=0.4) is detector
+    assert_array_equal(detector.score_samples(X), scores)
+    assert detector.offset_ > before
+    assert ((detector.predict(X) == -1) & (y == 0)).sum() == round(0.4 * (y == 0).sum())
+    detector.fit_threshold(X, y)
+    assert detector.offset_ == before
+    with pytest.raises(ValueError, match="contamination must be in"):
+        detector.fit_threshold(X, y, contamination=0.7)
+
+
+def check_scores_vary(detector):
+    X, y, _ = make_problem()
+    scores = detector.fit(X, y).score_samples(X)
+    assert len(np.unique(scores.astype(np.float32))) > 0.9 * len(X)
+    assert scores.std() > 1e-3 * np.abs(scores).mean()
+
+
+# --- labels -------------------------------------------------------------------------------------
+
+
+def check_no_labels_equals_zeros(detector):
+    X, y, _ = make_problem()
+    expected = clone(detector).fit(X).score_samples(X)
+    assert_array_equal(clone(detector).fit(X, 0 * y).score_samples(X), expected)
+
+
+def check_kinds_of_labels(detector):
+    X, y, _ = make_problem()
+    expected = clone(detector).fit(X, y).score_samples(X)
+    for kind in (list, pd.Series, np.float64, np.int8, object):
+        other = kind(y) if kind in (list, pd.Series) else y.astype(kind)
+        assert_array_equal(clone(detector).fit(X, other).score_samples(X), expected)
+
+
+def check_labels_matter(detector):
+    """Moving the labels changes scores; detectors that drop anomalies equal a fit without them."""
+    X, y, truth = make_problem()
+    if uses_anomalies(detector):
+        moved = np.roll(y, 30)
+        first, second = clone(detector).fit(X, y), clone(detector).fit(X, moved)
+        assert np.abs(first.score_samples(X) - second.score_samples(X)).max() > 1e-3
+        if isinstance(detector, BaseDeepDetector):
+            losses = [d.history_[-1, "train_loss"] for d in (first, second)]
+            assert abs(losses[0] - losses[1]) > 1e-4 * abs(losses[0])
+        return
+    kept = y != -1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LabelConventionWarning)
+        alone = clone(detector).fit(X[kept], y[kept])
+    assert_array_equal(clone(detector).fit(X, y).score_samples(X), alone.score_samples(X))
+
+
+def check_labeled_anomalies_are_pushed_away(detector):
+    """Labelling a hidden group as anomalous makes it more anomalous, relative to the rest."""
+    if not uses_anomalies(detector):
+        return
+    X, _, truth = make_problem()
+    X[truth == -1] = X[truth == -1] * 0.3  # not far out any more: labels have to tell
+    y = np.where(truth == -1, -1, 0)
+
+    def gap(labels):
+        scores = clone(detector).fit(X, labels).score_samples(X)
+        return roc_auc_score(truth, scores)
+
+    assert gap(y) > gap(None) + 0.02
+
+
+def check_bad_labels(detector):
+    X, y, _ = make_problem()
+    n = len(X)
+    with_nan = y.astype(float)
+    with_nan[3] = np.nan
+    bad = {
+        "boolean": y == -1,
+        "strings": np.where(y == -1, "anomaly", "normal"),
+        "objects": np.array([None, *y[1:]], dtype=object),
+        "fractions": y + 0.5,
+        "NaN": with_nan,
+        "too short": y[:-1],
+        "too long": np.r_[y, 0],
+        "two columns": np.c_[y, y],
+        "a scalar": -1,
+        "another negative": np.where(y == -1, -2, y),
+        "large positive beside a negative": np.where(y == 1, 2, y),
+        "only anomalies": -np.ones(n, dtype=int),
+        "complex": y + 1j,
+        "missing": pd.Series(pd.array([pd.NA, *y[1:]], dtype="Int64")),
+        "dates": np.full(n, np.datetime64("2020-01-01")),
+    }
+    for labels in bad.values():
+        with pytest.raises(ValueError, match=r"y|label|omplex|1d|NaN|shape"):
+            clone(detector).fit(X, labels)
+
+
+def check_label_convention_warning(detector):
+    X, y, _ = make_problem()
+    with pytest.warns(LabelConventionWarning, match="positive rows are taken as normal"):
+        clone(detector).fit(X, (y == -1).astype(int))
+    for silent in (None, 0 * y, np.abs(y) * 0 + 1, y, -np.abs(y)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LabelConventionWarning)
+            clone(detector).fit(X, silent)
+
+
+def check_fit_predict_uses_labels(detector):
+    X, y, _ = make_problem()
+    expected = clone(detector).fit(X, y).predict(X)
+    assert_array_equal(clone(detector).fit_predict(X, y), expected)
+
+
+def check_score_is_auc(detector):
+    X, y, _ = make_problem()
+    detector.fit(X, y)
+    expected = roc_auc_score(y == -1, -detector.decision_function(X))
+    assert detector.score(X, y) == pytest.approx(expected, abs=1e-15)
+    with pytest.warns(UndefinedMetricWarning, match="SemiSupervisedKFold"):
+        assert np.isnan(detector.score(X, np.abs(y)))
+
+
+# --- kinds of X ---------------------------------------------------------------------------------
+
+
+def check_kinds_of_X(detector):
+    X, y, _ = make_problem()
+    expected = clone(detector).fit(X, y).score_samples(X)
+    columns = [f"c{j}" for j in range(X.shape[1])]
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "X.joblib")
+        joblib.dump(X, path)
+        mapped = joblib.load(path, mmap_mode="r")
+        kinds = [frozen, mapped, np.asfortranarray(X), X.tolist(), np.repeat(X, 2, axis=0)[::2]]
+        kinds += [pd.DataFrame(X, columns=columns), pl.DataFrame(X, schema=columns)]
+        for kind in kinds:
+            fitted = clone(detector).fit(kind, y)
+            assert_array_equal(fitted.score_samples(kind), expected)
+            assert fitted.n_features_in_ == X.shape[1]
+            if hasattr(kind, "columns"):
+                assert_array_equal(fitted.feature_names_in_, columns)
+    single = clone(detector).fit(X.astype(np.float32), y).score_samples(X.astype(np.float32))
+    assert single.dtype == np.float64
+
+
+def check_input_is_left_alone(detector):
+    X, y, _ = make_problem()
+    X_before, y_before, params = X.copy(), y.copy(), copy.deepcopy(detector.get_params())
+    detector.fit(X, y).score_samples(X)
+    assert_array_equal(X, X_before)
+    assert_array_equal(y, y_before)
+    assert str(detector.get_params()) == str(params)
+
+
+def check_bad_X(detector):
+    X, y, _ = make_problem()
+    fitted = clone(detector).fit(X, y)
+
+    def spoilt(value):
+        other = X.astype(object if isinstance(value, str) else X.dtype)
+        other[2, 1] = value
+        return other
+
+    bad = {
+        "NaN": spoilt(np.nan),
+        "infinity": spoilt(np.inf),
+        "text": spoilt("text"),
+        "one-dimensional": X[:, 0],
+        "three-dimensional": X[None],
+        "no rows": X[:0],
+        "no columns": X[:, :0],
+        "complex": X + 1j,
+        "None": None,
+        "a string": "X",
+    }
+    for rows in bad.values():
+        with pytest.raises((ValueError, TypeError)):
+            clone(detector).fit(rows, y)
+        with pytest.raises((ValueError, TypeError)):
+            fitted.score_samples(rows)
+    for matrix in (sparse.csr_matrix(X), sparse.csc_array(X), sparse.coo_matrix(X)):
+        with pytest.raises((ValueError, TypeError), match=r"[Ss]parse"):
+            clone(detector).fit(matrix, y)
+        with pytest.raises((ValueError, TypeError), match=r"[Ss]parse"):
+            fitted.score_samples(matrix)
+    for rows in (X[:, :-1], np.c_[X, X]):
+        with pytest.raises(ValueError, match="features"):
+            fitted.score_samples(rows)
+    with pytest.raises(ValueError, match="minimum of 2"):
+        clone(detector).fit(X[:1], y[:1])
+    with pytest.raises(NotFittedError):
+        clone(detector).score_samples(X)
+
+
+def check_odd_but_good_X(detector):
+    """Small, narrow, constant or duplicated data: finite scores, however poor."""
+    X, y, truth = make_problem()
+    constant = X.copy()
+    constant[:, 2] = 7.0
+    cases = [
+        (X[:2], [0, 0]),
+        (X[:3], [-1, 0, 0]),
+        (X[:3], [-1, 1, 0]),
+        (X[:2], [-1, 1]),
+        (X[:7], [-1, 1, 0, 0, 0, 0, 0]),
+        (X[:, :1], y),
+        (constant, y),
+        (np.repeat(X[::10], 10, axis=0), y),
+        (X, truth),  # every row labelled
+        (X, np.where(truth == -1, -1, 0)),
+        (X, np.r_[-1, np.zeros(len(X) - 1, dtype=int)]),  # one label
+        (X, np.r_[1, -1, np.zeros(len(X) - 2, dtype=int)]),
+        (X * 1e-8, y),
+        (X.astype(int), y),
+    ]
+    for rows, labels in cases:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some of these deserve a warning
+            fitted = clone(detector).fit(rows, labels)
+        scores = fitted.score_samples(rows)
+        assert scores.shape == (len(rows),)
+        assert np.isfinite(scores).all()
+        assert np.isfinite(fitted.offset_)
+
+
+# --- randomness ---------------------------------------------------------------------------------
+
+
+def global_states():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+def check_seed_fixes_scores(detector):
+    if "random_state" not in detector.get_params():
+        return
+    X, y, _ = make_problem()
+    first = clone(detector).set_params(random_state=7)
+    expected = first.fit(X, y).score_samples(X)
+    torch.rand(3)
+    np.random.rand(3)
+    assert_array_equal(first.fit(X, y).score_samples(X), expected)
+    assert_array_equal(clone(first).fit(X, y).score_samples(X), expected)
+    if isinstance(detector, BaseDeepDetector):
+        other = clone(first).set_params(random_state=8).fit(X, y).score_samples(X)
+        assert np.abs(other - expected).max() > 1e-6
+        fresh = clone(first).set_params(random_state=None)
+        assert np.any(fresh.fit(X, y).score_samples(X) != fresh.fit(X, y).score_samples(X))
+        generator = np.random.RandomState(7)
+        drawn = clone(first).set_params(random_state=generator)
+        assert np.any(drawn.fit(X, y).score_samples(X) != drawn.fit(X, y).score_samples(X))
+
+
+def check_global_generators_untouched(detector):
+    X, y, _ = make_problem()
+    with_nan = X.copy()
+    with_nan[0, 0] = np.nan
+    threads = torch.get_num_threads()
+    for random_state in (0, None, np.random.RandomState(0)):
+        if "random_state" in detector.get_params():
+            detector.set_params(random_state=random_state)
+        before = global_states()
+        detector.fit(X, y)
+        detector.score_samples(X)
+        assert global_states() == before
+        with pytest.raises(ValueError, match="NaN"):
+            detector.fit(with_nan, y)
+        assert global_states() == before
+        if isinstance(detector, BaseDeepDetector):
+            failing = clone(detector).set_params(callbacks=[FailingCallback()])
+            with pytest.raises(ArithmeticError):
+                failing.fit(X, y)
+            assert global_states() == before
+    assert torch.get_num_threads() == threads
+
+
+# --- failure and state --------------------------------------------------------------------------
+
+
+class FailingCallback:
+    """A callback that spoils the generators and raises in the middle of training."""
+
+    def initialize(self):
+        return self
+
+    def set_params(self, **params):
+        pass
+
+    def __getattr__(self, name):
+        if name == "on_epoch_end":
+            return self._fail
+        if name.startswith("on_"):
+            return lambda *args, **kwargs: None
+        raise AttributeError(name)
+
+    def _fail(self, *args, **kwargs):
+        torch.rand(1)
+        np.random.rand()
+        random.random()
+        raise ArithmeticError
+
+
+def check_failed_refit_leaves_detector_as_it_was(detector):
+    X, y, _ = make_problem()
+    detector.fit(X, y)
+    expected, attributes = detector.score_samples(X), set(vars(detector))
+    wider = np.c_[X, X]
+    wider[0, 0] = np.nan
+    failures = [(wider, y), (X[:, :2], np.full(len(X), 0.5)), (X, -np.ones(len(X)))]
+    for rows, labels in failures:
+        with pytest.raises(ValueError):
+            detector.fit(rows, labels)
+        assert_array_equal(detector.score_samples(X), expected)
+    if isinstance(detector, BaseDeepDetector):
+        detector.set_params(callbacks=[FailingCallback()])
+        with pytest.raises(ArithmeticError):
+            detector.fit(X[:, :2], y)
+        assert_array_equal(detector.score_samples(X), expected)
+    assert set(vars(detector)) == attributes
+    unfitted = clone(detector)
+    with pytest.raises(ValueError):
+        unfitted.fit(wider, y)
+    with pytest.raises(NotFittedError):
+        unfitted.score_samples(X)
+
+
+def check_copies_score_the_same(detector):
+    X, y, _ = make_problem()
+    unfitted = pickle.loads(pickle.dumps(detector))
+    detector.fit(X, y)
+    expected = detector.score_samples(X)
+    assert_array_equal(unfitted.fit(X, y).score_samples(X), expected)
+    stream = io.BytesIO()
+    joblib.dump(detector, stream)
+    stream.seek(0)
+    for other in (
+        pickle.loads(pickle.dumps(detector)),
+        copy.deepcopy(detector),
+        joblib.load(stream),
+    ):
+        assert_array_equal(other.score_samples(X), expected)
+        assert_array_equal(other.fit(X, y).score_samples(X), expected)
+
+
+def check_pickle_is_lean(detector):
+    """A longer training must not make a larger pickle: no optimiser state, no batch history."""
+    if not isinstance(detector, BaseDeepDetector):
+        return
+    X, y, _ = make_problem()
+    sizes = [
+        len(pickle.dumps(clone(detector).set_params(max_steps=steps).fit(X, y)))
+        for steps in (20, 200)
+    ]
+    n_weights = sum(p.numel() for p in detector.fit(X, y).network_.parameters())
+    assert sizes[1] < sizes[0] + 1000
+    assert sizes[0] < 8 * n_weights + 25_000
+
+
+def check_silent(detector, capfd):
+    X, y, _ = make_problem()
+    detector.fit(X, y).predict(X)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == ""
+
+
+# --- deep detectors -----------------------------------------------------------------------------
+
+
+def check_transform(detector):
+    X, y, _ = make_problem()
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    codes = detector.fit(frame, y).transform(frame)
+    assert codes.dtype == np.float64
+    assert codes.shape[0] == len(X)
+    assert codes.shape[1] % detector.n_estimators == 0
+    names = detector.get_feature_names_out()
+    assert list(names) == [f"{type(detector).__name__.lower()}{j}" for j in range(codes.shape[1])]
+    detector.set_output(transform="pandas")
+    as_frame = detector.transform(frame)
+    assert list(as_frame.columns) == list(names)
+    assert_array_equal(as_frame.to_numpy(), codes)
+    assert np.ptp(codes, axis=0).max() > 0
+
+
+def check_members_equal_nets_trained_alone(detector):
+    X, y, _ = make_problem()
+    together = clone(detector).set_params(n_estimators=3, random_state=5).fit(X, y)
+    member_scores = together._member_scores(X)
+    for k, seed in enumerate(together.member_seeds_):
+        alone = clone(detector).set_params(n_estimators=1, random_state=seed).fit(X, y)
+        assert_array_equal(alone._member_scores(X)[0], member_scores[k])
+        history = (
+            alone.history_[:, "train_loss_members"],
+            together.history_[:, "train_loss_members"],
+        )
+        assert_array_equal(np.ravel(history[0]), np.array(history[1])[:, k])
+
+
+def check_training_moves_weights(detector):
+    X, y, _ = make_problem()
+    short, longer = (
+        clone(detector).set_params(max_steps=steps, random_state=0).fit(X, y) for steps in (1, 40)
+    )
+    assert short.n_iter_ == 1
+    assert longer.n_iter_ == 40
+    for (name, before), (_, after) in zip(
+        short.network_.named_parameters(), longer.network_.named_parameters(), strict=True
+    ):
+        assert not torch.equal(before, after), f"{name} has not moved"
+
+
+def check_extreme_columns(detector):
+    """A Unix-time column and a few huge cells neither break the fit nor drown the rest."""
+    X, y, truth = make_problem()
+    seconds = 1.7e9 + np.random.RandomState(3).rand(len(X)) * 1e5
+    odd = np.c_[X, seconds]
+    odd[50:53, 0] = [1e30, -1e30, 1e12]
+    scores = detector.fit(odd, y).score_samples(odd)
+    assert np.isfinite(scores).all()
+    rest = np.delete(np.arange(len(X)), [50, 51, 52])
+    assert roc_auc_score(truth[rest], scores[rest]) > 0.8
+    z = detector.scaler_(torch.from_numpy(odd)).numpy()
+    assert z[rest, 5].std() == pytest.approx(1, abs=0.05)  # kept, despite the cast to float32
+    far = detector.scaler_(torch.tensor([[1e3] * 6, [1e6] * 6]).double()).float()
+    assert (far[1, :5] > far[0, :5]).all()  # extremes still rank
+
+
+# --- documentation ------------------------------------------------------------------------------
+
+
+def check_docstring(detector):
+    cls = type(detector)
+    doc = inspect.getdoc(cls)
+    sections = re.split(r"\n(Parameters|Attributes|See Also|Notes|References|Examples)\n-+\n", doc)
+    texts = dict(zip(sections[1::2], sections[2::2], strict=True))
+    assert {"Parameters", "Attributes", "References", "Examples"} <= set(texts)
+    assert "{" not in texts["Attributes"]
+    signature = inspect.signature(cls.__init__).parameters
+    documented = re.findall(r"^(\w+) : (.*)$", texts["Parameters"], flags=re.MULTILINE)
+    assert [name for name, _ in documented] == [p for p in signature if p != "self"]
+    for name, kind in documented:
+        default = signature[name].default
+        shown = default.__name__ if inspect.isclass(default) else repr(default).replace("'", '"')
+        assert kind.endswith(f"default={shown}"), f"{name} : {kind}, but its default is {shown}"
+    X, y, _ = make_problem()
+    detector.fit(pd.DataFrame(X, columns=list("abcde")), y)
+    fitted = {name for name in vars(detector) if name.endswith("_") and not name.startswith("_")}
+    explained = set(re.findall(r"^(\w+) : ", texts["Attributes"], flags=re.MULTILINE))
+    assert fitted <= explained, f"not documented: {fitted - explained}"
+
+
+COMMON = [
+    check_scores_and_predictions,
+    check_higher_is_more_normal,
+    check_row_alone_scores_the_same,
+    check_offset_is_quantile_of_unlabeled,
+    check_offset_with_few_unlabeled,
+    check_novelty_mode,
+    check_threshold_moves_without_refit,
+    check_scores_vary,
+    check_no_labels_equals_zeros,
+    check_kinds_of_labels,
+    check_labels_matter,
+    check_labeled_anomalies_are_pushed_away,
+    check_bad_labels,
+    check_label_convention_warning,
+    check_fit_predict_uses_labels,
+    check_score_is_auc,
+    check_kinds_of_X,
+    check_input_is_left_alone,
+    check_bad_X,
+    check_odd_but_good_X,
+    check_seed_fixes_scores,
+    check_global_generators_untouched,
+    check_failed_refit_leaves_detector_as_it_was,
+    check_copies_score_the_same,
+    check_pickle_is_lean,
+    check_docstring,
+]
+DEEP = [
+    check_transform,
+    check_members_equal_nets_trained_alone,
+    check_training_moves_weights,
+    check_extreme_columns,
+]
+
+
+def yield_checks(detector):
+    """Checks that apply to a detector."""
+    yield from COMMON
+    if isinstance(detector, BaseDeepDetector):
+        yield from DEEP

@@ -1,0 +1,12 @@
+import os
+
+# Set before torch and numpy load their thread pools: tiny models only lose by threads.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import matplotlib  # noqa: E402
+import torch  # noqa: E402
+
+matplotlib.use("Agg")
+# Torch gives some warnings once a process; each test shall see them as if it were the first.
+torch.set_warn_always(True)

@@ -1,0 +1,124 @@
+"""Every public detector passes scikit-learn's checks and ours, in several configurations."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import SkipTestWarning, UndefinedMetricWarning
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import skad
+from skad.base import BaseDetector
+from skad.base_deep import BaseDeepDetector
+from skad.exceptions import LabelConventionWarning
+
+from . import checks
+
+# Tiny networks and budgets: what is checked here does not depend on size.
+FAST = {
+    "max_steps": 25,
+    "n_estimators": 2,
+    "hidden_layer_sizes": (16,),
+    "latent_dim": 4,
+    "lr": 0.01,
+}
+# Settings per detector; any other public detector is checked as it comes (deep ones with FAST).
+CONFIGURATIONS = {
+    "DeepSAD": [
+        {},
+        {"loss": "inverse", "n_estimators": 1},
+        {"n_estimators": 4, "labeled_fraction": None, "eta": 3.0},
+        {"pretrain_steps": 5, "batch_norm": True},
+    ],
+    "DeepSVDD": [{}, {"objective": "soft-boundary", "n_estimators": 1}],
+}
+
+
+def make_detectors():
+    detectors = []
+    for name in skad.__all__:
+        cls = getattr(skad, name)
+        if isinstance(cls, type) and issubclass(cls, BaseDetector):
+            fast = FAST if issubclass(cls, BaseDeepDetector) else {}
+            for configuration in CONFIGURATIONS.get(name, [{}]):
+                detector = cls(**{**fast, **configuration})
+                if "random_state" in detector.get_params():
+                    detector.set_params(random_state=0)
+                detectors.append(detector)
+    return detectors
+
+
+DETECTORS = make_detectors()
+
+
+@pytest.fixture(autouse=True)
+def _allowed_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LabelConventionWarning)
+        warnings.simplefilter("ignore", SkipTestWarning)
+        yield
+
+
+@parametrize_with_checks(DETECTORS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_param_validation,
+        estimator_checks.check_dataframe_column_names_consistency,
+        estimator_checks.check_inplace_ensure_writeable,
+    ],
+)
+@pytest.mark.parametrize("detector", DETECTORS, ids=str)
+def test_optional_scikit_learn_checks(detector, check):
+    with warnings.catch_warnings():
+        # One of them calls score on a y without anomalies, whose score is undefined.
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        check(type(detector).__name__, clone(detector))
+
+
+@pytest.mark.parametrize(
+    "detector, check",
+    [(detector, check) for detector in DETECTORS for check in checks.yield_checks(detector)],
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
+)
+def test_contract(detector, check):
+    check(clone(detector))
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=str)
+def test_silent(detector, capfd):
+    checks.check_silent(clone(detector), capfd)
+
+
+def fit_and_score(detector):
+    X, y, _ = checks.make_problem()
+    return clone(detector).fit(X, y).score_samples(X)
+
+
+def test_scores_are_the_same_in_another_process(tmp_path):
+    script = (
+        "import joblib, sys, torch; from tests.test_common import DETECTORS, fit_and_score;"
+        "torch.set_num_threads(1); torch.rand(5);"
+        "joblib.dump([fit_and_score(d) for d in DETECTORS], sys.argv[1])"
+    )
+    path = str(tmp_path / "scores")
+    subprocess.run([sys.executable, "-c", script, path], check=True, cwd=Path(__file__).parents[1])
+    elsewhere = joblib.load(path)
+    here = [fit_and_score(detector) for detector in DETECTORS]
+    np.testing.assert_equal(elsewhere, here)
+
+
+def test_scores_are_the_same_in_joblib_workers():
+    deep = [d for d in DETECTORS if isinstance(d, BaseDeepDetector)]
+    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(fit_and_score)(d) for d in deep)
+    np.testing.assert_equal(workers, [fit_and_score(detector) for detector in deep])

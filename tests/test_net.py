@@ -1,0 +1,270 @@
+"""Training: batches, epochs, callbacks, stops, clipping, and when the loss is read."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    LRScheduler,
+    ProgressBar,
+)
+from skorch.utils import noop
+from sklearn.exceptions import ConvergenceWarning
+
+from skad import DeepSAD
+from skad._labels import batch_strata
+from skad._net import MemberBatches, clip_member_gradients
+
+from .checks import make_problem
+
+X, Y, TRUTH = make_problem()
+FAST = {"max_steps": 40, "n_estimators": 2, "random_state": 0}
+
+
+def make_batches(y, labeled_fraction, *, batch_size=16, n_steps=40, seeds=(0, 1)):
+    rows = torch.arange(len(y), dtype=torch.float32).unsqueeze(1)
+    return MemberBatches(
+        rows,
+        torch.from_numpy(y),
+        batch_strata(y, labeled_fraction),
+        seeds=seeds,
+        batch_size=batch_size,
+        n_steps=n_steps,
+    )
+
+
+def all_rows(batches):
+    """Row numbers of every batch, (n_steps, n_members, batch_size)."""
+    epochs = [[x.squeeze(-1).int().numpy() for x, _ in batches] for _ in range(batches.n_epochs)]
+    return np.concatenate([np.array(epoch) for epoch in epochs])
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+def test_uniform_batches_use_every_row_before_they_repeat():
+    batches = make_batches(np.zeros(80, dtype=np.int8), None, n_steps=100)  # 5 steps an epoch
+    for rows, _ in [next(iter(batches)) for _ in range(3)]:
+        assert rows.shape == (2, 16, 1)
+    epoch = np.array([x.squeeze(-1).int().numpy() for x, _ in batches])
+    for member in range(2):
+        assert_array_equal(np.sort(epoch[:, member].ravel()), np.arange(80))
+
+
+@pytest.mark.parametrize(
+    "labels, fraction, expected",
+    [
+        ({-1: 3, 0: 50}, 0.5, {-1: 8, 0: 8}),
+        ({-1: 3, 0: 50, 1: 9}, 0.5, {-1: 4, 0: 8, 1: 4}),
+        ({-1: 3, 1: 50}, 0.5, {-1: 4, 1: 12}),
+        ({1: 3, 0: 50}, 0.25, {1: 4, 0: 12}),
+        ({0: 50}, 0.5, {0: 16}),
+        ({-1: 3, 0: 50}, 0.01, {-1: 1, 0: 15}),
+        ({-1: 3, 0: 50}, 0.99, {-1: 15, 0: 1}),
+    ],
+)
+def test_share_of_labeled_rows(labels, fraction, expected):
+    y = np.repeat(list(labels), list(labels.values())).astype(np.int8)
+    drawn = y[all_rows(make_batches(y, fraction))]
+    for label, count in expected.items():
+        assert_array_equal((drawn == label).sum(axis=-1), count)
+
+
+def test_members_draw_their_own_batches():
+    y = np.zeros(50, dtype=np.int8)
+    both = all_rows(make_batches(y, None, seeds=(3, 4)))
+    assert not np.array_equal(both[:, 0], both[:, 1])
+    assert_array_equal(both[:, :1], all_rows(make_batches(y, None, seeds=(3,))))
+
+
+@pytest.mark.parametrize("n_steps", [1, 7, 20, 21, 39, 100])
+def test_budget_is_spent_exactly(n_steps):
+    assert len(all_rows(make_batches(np.zeros(9, dtype=np.int8), None, n_steps=n_steps))) == n_steps
+    det = DeepSAD(**{**FAST, "max_steps": n_steps}).fit(X, Y)
+    assert det.n_iter_ == n_steps
+    assert len(det.history_) <= 20
+
+
+# --- clipping -----------------------------------------------------------------------------------
+
+
+def test_gradients_are_clipped_member_by_member():
+    weight, bias = torch.zeros(2, 3, 4, requires_grad=True), torch.zeros(2, requires_grad=True)
+    weight.grad, bias.grad = torch.ones(2, 3, 4), torch.tensor([2.0, 300.0])
+    clip_member_gradients([weight, bias], max_norm=10)
+    assert_array_equal(weight.grad[0].numpy(), 1)  # norm 4: as it was
+    assert bias.grad[0] == 2
+    norm = torch.sqrt(weight.grad[1].square().sum() + bias.grad[1].square())
+    assert norm == pytest.approx(10, rel=1e-5)
+
+
+# --- history and callbacks ----------------------------------------------------------------------
+
+
+def test_history_holds_the_mean_and_each_members_loss():
+    history = DeepSAD(**FAST).fit(X, Y).history_
+    assert len(history) == 20
+    for epoch in history:
+        assert epoch["train_loss"] == pytest.approx(np.mean(epoch["train_loss_members"]))
+        assert len(epoch["train_loss_members"]) == 2
+        assert "batches" not in epoch
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+class Recorder(Callback):
+    seen = []
+
+    def on_train_begin(self, net, **kwargs):
+        self.seen.clear()
+
+    def on_epoch_end(self, net, **kwargs):
+        self.seen.append(net.optimizer_.param_groups[0]["lr"])
+
+
+def test_learning_rate_schedule():
+    callbacks = [LRScheduler("StepLR", step_size=10, gamma=0.1), Recorder()]
+    DeepSAD(callbacks=callbacks, lr=1e-3, **FAST).fit(X, Y)
+    assert_allclose(Recorder.seen, [1e-3] * 9 + [1e-4] * 10 + [1e-5], rtol=1e-6)
+    assert not hasattr(callbacks[0], "lr_scheduler_")  # the user's own is left alone
+
+
+def test_early_stopping_is_an_orderly_end():
+    stopper = EarlyStopping(monitor="train_loss", patience=3, threshold=0.9, sink=noop)
+    det = DeepSAD(callbacks=[stopper], **FAST).fit(X, Y)
+    assert 0 < det.n_iter_ < 40
+    assert det.n_iter_ == 2 * len(det.history_)
+    assert np.isfinite(det.score_samples(X)).all()
+
+
+def test_early_stopping_on_validation_rows_restores_the_best_weights():
+    stopper = EarlyStopping(patience=2, load_best=True, sink=noop)
+    options = {**FAST, "max_steps": 400, "lr": 0.02, "validation_fraction": 0.3}
+    det = DeepSAD(callbacks=[stopper], **options).fit(X, Y)
+    valid = det.history_[:, "valid_loss"]
+    assert det.n_iter_ < 400
+    assert len(valid) == len(det.history_)
+    best = 20 * (int(np.argmin(valid)) + 1)
+    expected = DeepSAD(**{**options, "max_steps": best * 1}).fit(X, Y)
+    assert det.history_[best // 20 - 1, "valid_loss"] == min(valid)
+    assert expected.n_iter_ == best
+
+
+def test_validation_rows_are_not_trained_on():
+    moved = X.copy()
+    held_out = DeepSAD(**FAST, validation_fraction=0.3, standardize=False)
+    held_out.member_seeds_ = [0]
+    mask = held_out._held_out(torch.from_numpy(Y.astype(np.int8))).numpy()
+    assert_allclose([mask[Y == label].mean() for label in (-1, 0, 1)], 0.3, atol=0.05)
+    moved[mask] += 0.5
+    options = {**FAST, "validation_fraction": 0.3, "standardize": False}
+    losses = [
+        DeepSAD(**options, center="all").fit(rows, Y).history_[0] for rows in (X, X, moved)
+    ]
+    assert losses[0]["valid_loss"] == losses[1]["valid_loss"] != losses[2]["valid_loss"]
+
+
+def test_validation_fraction_that_leaves_nothing():
+    with pytest.raises(ValueError, match="validation_fraction=0.01 leaves 0 of 20 rows"):
+        DeepSAD(validation_fraction=0.01, **FAST).fit(X[40:60])
+
+
+def test_checkpoint(tmp_path):
+    checkpoint = Checkpoint(monitor="train_loss_best", dirname=str(tmp_path), sink=noop)
+    DeepSAD(callbacks=[checkpoint], **FAST).fit(X, Y)
+    assert (tmp_path / "params.pt").exists()
+    weights = torch.load(tmp_path / "params.pt", weights_only=True)
+    assert any(tensor.shape[0] == 2 for tensor in weights.values())
+
+
+def test_skorch_progress_bar(capfd):
+    DeepSAD(callbacks=[ProgressBar(detect_notebook=False)], **FAST).fit(X, Y)
+    assert "2/2" in capfd.readouterr().err
+
+
+def test_verbose_shows_steps(capfd):
+    DeepSAD(verbose=1, **FAST).fit(X, Y)
+    captured = capfd.readouterr()
+    assert "40/40" in captured.err
+    assert "loss=" in captured.err
+    assert captured.out == ""
+
+
+class PressCtrlC(Callback):
+    """Makes the module raise as if the user pressed Ctrl-C in the middle of a step."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3:
+            net.module_.register_forward_pre_hook(self._interrupt)
+
+    def _interrupt(self, *args):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_leaves_fit_and_leaves_the_detector_as_it_was():
+    det = DeepSAD(**FAST).fit(X, Y)
+    expected = det.score_samples(X)
+    det.set_params(callbacks=[PressCtrlC()])
+    with pytest.raises(KeyboardInterrupt):
+        det.fit(X[:, :3], Y)
+    assert_array_equal(det.score_samples(X), expected)
+
+
+def test_loss_is_read_once_an_epoch(monkeypatch):
+    """Reading a loss stalls a GPU, so steps must not."""
+    reads = []
+    for name in ("item", "cpu", "tolist", "__float__", "__bool__"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(self, *args, _original=original, _name=name, **kwargs):
+            if self.requires_grad or self.grad_fn is not None or self.ndim == 1:
+                reads.append(_name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    counts = []
+    for steps in (20, 200):
+        reads.clear()
+        DeepSAD(**{**FAST, "max_steps": steps}).fit(X, Y)
+        counts.append(len(reads))
+    assert counts[0] == counts[1] > 0
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def test_loss_that_is_not_finite():
+    with pytest.raises(ValueError, match=r"no longer finite in epoch 1.*Lower lr"):
+        DeepSAD(standardize=False, **FAST).fit(X * 1e30, Y)
+
+
+def test_scores_that_are_constant():
+    with pytest.warns(ConvergenceWarning, match="same score to every training row"):
+        DeepSAD(**FAST).fit(np.ones((30, 4)))
+
+
+def test_training_cut_short(monkeypatch):
+    original = MemberBatches.__iter__
+    monkeypatch.setattr(MemberBatches, "__iter__", lambda self: iter(list(original(self))[:-1]))
+    with pytest.raises(RuntimeError, match="Training ended after 20 of 40 steps"):
+        DeepSAD(**FAST).fit(X, Y)
+
+
+def test_cost_does_not_grow_with_rows():
+    """Counted in rows that go through the network, not in seconds."""
+    seen = []
+
+    class Count(Callback):
+        def on_batch_end(self, net, batch=None, **kwargs):
+            seen.append(batch[0].shape[1])
+
+    for n in (200, 2000):
+        seen.clear()
+        rows, labels, _ = make_problem(n=n)
+        DeepSAD(callbacks=[Count()], **FAST).fit(rows, labels)
+        assert sum(seen) == 40 * 128
+    assert time.process_time() > 0
