@@ -1,5 +1,6 @@
 """What AMA and GANomaly share: a net with two optimizers, and the detectors' template."""
 
+import copy
 import warnings
 from numbers import Real
 
@@ -8,8 +9,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
-from ._gan_networks import make_critic, make_dcgan_decoder, make_dcgan_encoder
-from ._modules import ScaleImage
+from ._gan_networks import make_dcgan_decoder, make_dcgan_encoder
+from ._modules import ScaleImage, make_decoder
 from ._net import MemberNet, clip_member_gradients
 from .base_deep import BaseDeepDetector
 
@@ -84,7 +85,7 @@ class AdversarialNet(MemberNet):
 
 
 class AdversarialDetector(BaseDeepDetector):
-    """Base of the detectors whose networks are trained against a critic."""
+    """Base of the detectors whose autoencoder is trained against a critic."""
 
     _parameter_constraints: dict = {
         **BaseDeepDetector._parameter_constraints,
@@ -93,8 +94,13 @@ class AdversarialDetector(BaseDeepDetector):
     }
 
     _net_class = AdversarialNet
-    _restarts = False  # whether a critic whose loss is gone starts anew
+    _restarts = False  # whether a critic that has won starts anew
     critic_steps = 1
+
+    def __init__(self, *, critic_optimizer, critic_lr, **parameters):
+        super().__init__(**parameters)
+        self.critic_optimizer = critic_optimizer
+        self.critic_lr = critic_lr
 
     def _net_options(self):
         return {
@@ -105,15 +111,21 @@ class AdversarialDetector(BaseDeepDetector):
             "restarts": self._restarts,
         }
 
-    def _make_encoder(self, n_features, **options):
-        if self.image_shape is None or self.module is not None:
-            return super()._make_encoder(n_features, **options)
-        return make_dcgan_encoder(self.image_shape, *self._sizes())
+    def _make_encoder(self, n_features):
+        if self.module is None and self.image_shape is not None:
+            return make_dcgan_encoder(self.image_shape, *self._sizes())
+        return super()._make_encoder(n_features, batch_norm=True)
 
-    def _make_decoder(self, n_features, **options):
-        if self.image_shape is None or self.module is not None:
-            return super()._make_decoder(n_features, **options)
-        return make_dcgan_decoder(self.image_shape, *self._sizes())
+    def _make_autoencoder(self, n_features):
+        """Encoder, and the built-in decoder that fits it."""
+        encoder = self._make_encoder(n_features)
+        hidden, latent_dim = self._sizes()
+        if self.module is not None:
+            with torch.no_grad():
+                latent_dim = copy.deepcopy(encoder)(torch.zeros(2, n_features)).shape[1]
+        if self.image_shape is None:
+            return encoder, make_decoder(n_features, hidden, latent_dim, batch_norm=True)
+        return encoder, make_dcgan_decoder(self.image_shape, hidden, latent_dim)
 
     def _make_scaler(self, X):
         if self.standardize and self.image_shape is not None:

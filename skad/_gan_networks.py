@@ -130,4 +130,10 @@ def strided_convolutions(image_shape, hidden, *, conv=nn.Conv2d, batch_norm=True
 
 def small_shape(image_shape, hidden):
     """Shape of what the strided convolutions leave of an image."""
-    return hidden[-1], image_shape[1] >> len(hidden), image_shape[2] >> len(hidden)
+    height, width = image_shape[1] >> len(hidden), image_shape[2] >> len(hidden)
+    if not height or not width:
+        raise ValueError(
+            f"Images of shape {tuple(image_shape)} cannot be halved {len(hidden)} times, once per "
+            "convolution; give fewer hidden_layer_sizes."
+        )
+    return hidden[-1], height, width

@@ -33,7 +33,8 @@ class MemberBatches:
 
     def __init__(self, X, y, strata, *, seeds, batch_size, n_steps):
         self.X, self.y = X, y
-        self.strata = _counts(strata, min(batch_size, len(X)))
+        # Two rows at least, for batch normalisation.
+        self.strata = _counts(strata, min(batch_size, max(len(X), 2)))
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.batch_size = batch_size
         self.steps_an_epoch = -(-n_steps // N_EPOCHS)

@@ -158,12 +158,14 @@ class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDe
             labels = torch.from_numpy(y).to(device)
             network = self._make_members(self._make_network, X.shape[1]).to(device)
             criterion = self._make_criterion(network, rows, labels)
-            n_steps = self._auto_steps(y) if self.max_steps == "auto" else self.max_steps
-            net = self._train(network, criterion, rows, labels, n_steps)
+            net = self._train(network, criterion, rows, labels, self._n_steps(y))
             self.network_ = network.eval().double().requires_grad_(False)
             self.history_, self.n_iter_ = net.history, net.n_steps_
             self._n_features_out = self._transform(X[:1]).shape[1]
             return self._calibrate(X, y)
+
+    def _n_steps(self, y):
+        return self._auto_steps(y) if self.max_steps == "auto" else self.max_steps
 
     def _make_members(self, make, *args):
         """Build one network per member, each from its own seed, and stack them."""

@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 from torch.nn.functional import softplus
 
-from .._adversarial import AdversarialDetector
+from .._adversarial import AdversarialDetector, mean_where
 from .._docs import document
 from .._gan_networks import make_critic
 
@@ -72,11 +72,6 @@ class GANomalyLoss(nn.Module):
         return mean_where(normal, softplus(-real_logit) + softplus(fake_logit)) / 2
 
 
-def mean_where(mask, values):
-    """Mean over the rows of the mask, 0 where there are none."""
-    return torch.where(mask, values, 0).sum(-1) / mask.sum(-1).clamp(min=1)
-
-
 @document
 class GANomaly(AdversarialDetector):
     """X.
@@ -130,6 +125,8 @@ class GANomaly(AdversarialDetector):
         verbose=0,
     ):
         super().__init__(
+            critic_optimizer=critic_optimizer,
+            critic_lr=critic_lr,
             hidden_layer_sizes=hidden_layer_sizes,
             latent_dim=latent_dim,
             module=module,
@@ -154,8 +151,6 @@ class GANomaly(AdversarialDetector):
         self.anomaly_weight = anomaly_weight
         self.margin = margin
         self.score_type = score_type
-        self.critic_optimizer = critic_optimizer
-        self.critic_lr = critic_lr
 
     @property
     def _drops_anomalies(self):
@@ -165,17 +160,17 @@ class GANomaly(AdversarialDetector):
         return 200
 
     def _make_network(self, n_features):
+        autoencoder = self._make_autoencoder(n_features)
+        second_encoder = self._make_encoder(n_features)
         hidden, _ = self._sizes()
-        encoder = self._make_encoder(n_features, batch_norm=self.bn)
-        decoder = self._make_decoder(n_features, batch_norm=self.bn)
-        second_encoder = self._make_encoder(n_features, batch_norm=self.bn)
-        critic = make_critic(n_features, hidden, self.image_shape, batch_norm=True, spectral=self.sn)
-        return GANomalyNetwork(encoder, decoder, second_encoder, critic, self.score_type)
-
-    bn = True
-    sn = False
+        critic = make_critic(n_features, hidden, self.image_shape, batch_norm=True)
+        return GANomalyNetwork(*autoencoder, second_encoder, critic, self.score_type)
 
     def _make_criterion(self, network, X, y):
         return GANomalyLoss(
-            self.w_adv, self.w_con, self.w_enc, self.anomaly_weight, self.margin
+            w_adv=self.w_adv,
+            w_con=self.w_con,
+            w_enc=self.w_enc,
+            anomaly_weight=self.anomaly_weight,
+            margin=self.margin,
         )
