@@ -38,7 +38,9 @@ class AdversarialNet(MemberNet):
         for name, parameters in (("optimizer", rest), ("critic_optimizer", critic)):
             args, kwargs = self.get_params_for_optimizer(name, parameters)
             setattr(self, f"{name}_", getattr(self, name)(*args, **kwargs))
-        self.first_critic_ = [tensor.clone() for tensor in self.module_.critic.state_dict().values()]
+        self.first_critic_ = [
+            tensor.clone() for tensor in self.module_.critic.state_dict().values()
+        ]
         return self
 
     def train_step(self, batch, **fit_params):
@@ -133,8 +135,10 @@ class AdversarialDetector(BaseDeepDetector):
         return super()._make_scaler(X)
 
     def _calibrate(self, X, y):
+        usual = X[y != -1]
+        self.network_.fit_parts(torch.from_numpy(self._apply(self.network_.parts, usual)))
         scores = super()._calibrate(X, y)
-        codes = self._apply(self._encode, X[y != -1])
+        codes = self._apply(self._encode, usual)
         if (codes.std(axis=1).max(axis=-1) < COLLAPSED_CODE).any():
             self._warn_of_collapse("the codes of all rows have become the same")
         if self._restarts:

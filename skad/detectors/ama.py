@@ -9,7 +9,7 @@ from torch import nn
 
 from .._adversarial import AdversarialDetector, mean_where
 from .._docs import document
-from .._gan_networks import make_critic
+from .._gan_networks import ScoreInParts, make_critic
 from .._labels import batch_strata
 from .._random import MemberNoise
 
@@ -25,18 +25,13 @@ SCORE_PARTS = {
 Batch = namedtuple("Batch", "rows code fake normal labeled_anomaly mixture")
 
 
-class AMANetwork(nn.Module):
+class AMANetwork(ScoreInParts):
     """Autoencoder, and a critic on pairs: a row beside itself, or beside its reconstruction."""
 
-    member_axis = True
-
     def __init__(self, encoder, decoder, critic, score_type):
-        super().__init__()
+        super().__init__(len(SCORE_PARTS[score_type]))
         self.encoder, self.decoder, self.critic = encoder, decoder, critic
         self.score_type = score_type
-        n_parts = len(SCORE_PARTS[score_type])
-        self.register_buffer("mean", torch.zeros(n_parts))
-        self.register_buffer("spread", torch.ones(n_parts))
 
     def criticise(self, rows, others):
         """Map pairs of rows to the critic's features and values."""
@@ -59,11 +54,10 @@ class AMANetwork(nn.Module):
 
     def forward(self, rows):
         """Map (..., n_rows, n_features) to (..., n_rows)."""
-        standardised = (self.parts(rows) - self.mean.unsqueeze(-2)) / self.spread.unsqueeze(-2)
         if self.score_type == "gaussian":
             # Minus twice the log density, up to a constant: the density itself underflows to ties.
-            standardised = standardised.square()
-        return standardised.sum(-1)
+            return self.standardised_parts(rows).square().sum(-1)
+        return super().forward(rows)
 
 
 class AMALoss(nn.Module):
@@ -395,10 +389,3 @@ class AMA(AdversarialDetector):
             synthetic_share=self.synthetic_share,
             synthetic_from=self._n_steps(y) // 10,
         )
-
-    def _calibrate(self, X, y):
-        parts = torch.from_numpy(self._apply(self.network_.parts, X[y != -1]))
-        spread = parts.std(dim=1, correction=0)
-        self.network_.mean = parts.mean(dim=1).to(self.network_.mean.device)
-        self.network_.spread = torch.where(spread > 0, spread, 1.0).to(self.network_.mean.device)
-        return super()._calibrate(X, y)

@@ -9,38 +9,41 @@ from torch.nn.functional import softplus
 
 from .._adversarial import AdversarialDetector, mean_where
 from .._docs import document
-from .._gan_networks import make_critic
+from .._gan_networks import ScoreInParts, make_critic
 
 
-class GANomalyNetwork(nn.Module):
-    """Encoder, decoder and second encoder; the score is how far the two codes are apart."""
-
-    member_axis = True
+class GANomalyNetwork(ScoreInParts):
+    """Encoder, decoder and second encoder, and the critic that trains them."""
 
     def __init__(self, encoder, decoder, second_encoder, critic, score_type):
-        super().__init__()
+        super().__init__(2 if score_type == "combined" else 1)
         self.encoder, self.decoder, self.second_encoder = encoder, decoder, second_encoder
         self.critic, self.score_type = critic, score_type
 
     def reconstruct(self, rows):
         """Map rows to code, reconstruction and the reconstruction's code."""
         code = self.encoder(rows)
-        reconstruction = self.decoder(code)
-        return code, reconstruction, self.second_encoder(reconstruction)
+        fake = self.decoder(code)
+        return code, fake, self.second_encoder(fake)
 
-    def forward(self, rows):
-        """Map (..., n_rows, n_features) to (..., n_rows)."""
-        code, reconstruction, second_code = self.reconstruct(rows)
-        if self.score_type == "contextual":
-            return (rows - reconstruction).abs().mean(-1)
-        gap = code - second_code
-        return gap.abs().mean(-1) if self.score_type == "l1" else gap.square().mean(-1)
+    def parts(self, rows):
+        """Parts of the score, (..., n_rows, n_parts), before they are standardised."""
+        code, fake, second_code = self.reconstruct(rows)
+        latent = (code - second_code).abs()
+        contextual = (rows - fake).abs().mean(-1)
+        parts = {
+            "combined": (latent.mean(-1), contextual),
+            "latent": (latent.mean(-1),),
+            "latent_squared": (latent.square().mean(-1),),
+            "contextual": (contextual,),
+        }
+        return torch.stack(parts[self.score_type], dim=-1)
 
 
 class GANomalyLoss(nn.Module):
-    """The generator's three losses and the discriminator's, each one number per member."""
+    """The generator's and the discriminator's loss, each one number per member."""
 
-    def __init__(self, w_adv, w_con, w_enc, anomaly_weight, margin):
+    def __init__(self, *, w_adv, w_con, w_enc, anomaly_weight, margin):
         super().__init__()
         self.w_adv, self.w_con, self.w_enc = w_adv, w_con, w_enc
         self.anomaly_weight, self.margin = anomaly_weight, margin
@@ -74,11 +77,69 @@ class GANomalyLoss(nn.Module):
 
 @document
 class GANomaly(AdversarialDetector):
-    """X.
+    """Encoder, decoder, second encoder: anomalies are rows whose two codes differ.
+
+    An adversarially trained autoencoder learns to rebuild normal rows, and a second encoder to
+    find the code again in the reconstruction. Unlabelled and normal rows are trained on; labelled
+    anomalies are only kept out, unless `anomaly_weight` is set.
 
     Parameters
     ----------
+    w_adv, w_con, w_enc : float, default=1.0, 50.0, 1.0
+        Weights of the generator's three losses: mean squared difference of the critic's features
+        (adversarial), mean absolute error of the reconstruction (contextual), mean squared
+        difference of the two codes (encoding).
+    anomaly_weight : float, default=0.0
+        Weight of a hinge that keeps the two codes of labelled anomalies at least `margin` apart.
+    margin : float, default=1.0
+        Mean squared difference of the codes from which the hinge is 0.
+    score_type : {"combined", "latent", "latent_squared", "contextual"}, default="combined"
+        "latent" is the paper's: the mean absolute difference of the two codes; "latent_squared"
+        that of the official code; "contextual" the mean absolute error of the reconstruction;
+        "combined" the sum of "latent" and "contextual", each in units of its spread over the
+        training rows.
+    critic_optimizer : class, default=None
+        The critic's optimizer; None takes `optimizer`. Settings go in by
+        ``functools.partial(torch.optim.Adam, betas=(0.5, 0.999))``, here as for `optimizer`.
+    critic_lr : float, default=None
+        The critic's learning rate; None takes `lr`.
     {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    AMA : An adversarial autoencoder that learns from labelled anomalies.
+
+    Notes
+    -----
+    From the paper: the three losses and their weights, the score "latent", training on normal rows
+    alone. From the official code: means in place of norms in the losses, a discriminator that starts anew once its loss
+    is below 1e-5 (here back from its first weights, and the optimizer's moments with it),
+    convolutions as in DCGAN. Ours: the networks for tables, the hinge on labelled anomalies, which
+    the paper does not use, the score "combined", several members. Scores are computed with the statistics that
+    batch normalisation has learnt, and are never scaled by the rows that are scored. The critic's
+    step comes before the generator's, on the same reconstructions.
+
+    The paper's setting is ``GANomaly(score_type="latent", n_estimators=1, lr=2e-4, batch_size=64,
+    optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)), max_steps=15 * n // 64)`` for n rows.
+
+    References
+    ----------
+    .. [1] S. Akcay et al., "GANomaly: Semi-Supervised Anomaly Detection via Adversarial Training",
+       ACCV 2018, arXiv:1805.06725.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skad import GANomaly
+    >>> X = np.random.RandomState(0).randn(200, 3)
+    >>> X[:, 2] = X[:, 0] - X[:, 1]
+    >>> det = GANomaly(n_estimators=1, random_state=0).fit(X)
+    >>> det.predict([[1.0, 0.5, 0.5], [1.0, 0.5, -4.0]])
+    array([ 1, -1])
     """
 
     _parameter_constraints: dict = {
@@ -88,7 +149,7 @@ class GANomaly(AdversarialDetector):
         "w_enc": [Interval(Real, 0, None, closed="left")],
         "anomaly_weight": [Interval(Real, 0, None, closed="left")],
         "margin": [Interval(Real, 0, None, closed="left")],
-        "score_type": [StrOptions({"l1", "l2", "contextual"})],
+        "score_type": [StrOptions({"combined", "latent", "latent_squared", "contextual"})],
     }
 
     _auto_sizes = (64, 32), 8
@@ -103,7 +164,7 @@ class GANomaly(AdversarialDetector):
         w_enc=1.0,
         anomaly_weight=0.0,
         margin=1.0,
-        score_type="l1",
+        score_type="combined",
         critic_optimizer=None,
         critic_lr=None,
         hidden_layer_sizes="auto",
