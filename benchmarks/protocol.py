@@ -10,6 +10,7 @@ Run a benchmark from the repository's root, with the data folder in SKAD_DATA:
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.few_labels
 """
 
+import csv
 import os
 import time
 from pathlib import Path
@@ -83,3 +84,14 @@ def evaluate(make_detector, names=None, seeds=(0, 1, 2), labeled_share=0.05):
 def mean(rows, key):
     """Mean of one column over data sets and seeds."""
     return float(np.mean([row[key] for row in rows]))
+
+
+def write(name, rows):
+    """Write a list of dicts to benchmarks/results as csv."""
+    path = Path(__file__).parent / "results" / name
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})

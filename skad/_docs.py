@@ -17,7 +17,7 @@ n_estimators : int
     Networks trained at the same time, each from its own initialisation and batches; scores are
     averaged. More are steadier from seed to seed.
 max_steps : int or "auto"
-    Budget of gradient steps, whatever the number of rows; split into about 20 epochs.
+    Budget of gradient steps, whatever the number of rows; split into at most 20 epochs.
 batch_size : int
     Rows of a batch.
 lr : float

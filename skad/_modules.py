@@ -6,6 +6,7 @@ and output have a leading axis of length K.
 
 import copy
 import math
+import warnings
 from itertools import chain, pairwise
 
 import numpy as np
@@ -28,13 +29,14 @@ class Standardize(nn.Module):
         super().__init__()
         center, scale = column_statistics(X)
         self.register_buffer("center", torch.from_numpy(center))
-        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("inverse_scale", torch.from_numpy(1 / scale))
 
     def forward(self, x):
         """Map float64 rows to standardised rows."""
-        z = (x - self.center) / self.scale
-        excess = (z.abs() - self.KNEE).clamp(0, 1e300)
-        return z.clamp(-self.KNEE, self.KNEE) + z.sign() * excess / (1 + excess)
+        z = (x - self.center).mul_(self.inverse_scale).clamp_(-1e300, 1e300)
+        linear = z.clamp(-self.KNEE, self.KNEE)
+        excess = z.sub_(linear)
+        return linear.add_(excess / excess.abs().add_(1))
 
 
 class ScaleImage(nn.Module):
@@ -284,7 +286,15 @@ class VmappedMembers(nn.Module):
         """Apply member k's network to ``x[k]``."""
         state = dict(chain(self.net.named_parameters(), self.net.named_buffers()))
         if not self.one_by_one:
-            return vmap(self._call, randomness="different")(state, x)
+            try:
+                return vmap(self._call, randomness="different")(state, x)
+            except RuntimeError as refusal:
+                self.one_by_one = True
+                warnings.warn(
+                    f"torch's vmap refuses the given module ({refusal}); its {len(x)} members are "
+                    "trained one after the other, which is slower.",
+                    stacklevel=2,
+                )
         slices = [{name: t[k] for name, t in state.items()} for k in range(len(x))]
         return torch.stack([self._call(s, rows) for s, rows in zip(slices, x, strict=True)])
 

@@ -54,7 +54,7 @@ def test_statistics_withstand_huge_cells_and_sparse_columns():
     columns[:, 2] = 0.1 + 0.2  # constant, up to rounding of the mean
     center, scale = column_statistics(columns)
     assert center[0] == pytest.approx(0, abs=0.5)
-    assert scale[0] == pytest.approx(1.5, abs=0.6)
+    assert 1 < scale[0] < 4
     assert scale[1] == pytest.approx(columns[:, 1].std())
     assert scale[2] == 1
 

@@ -36,6 +36,10 @@ class HypersphereDetector(BaseDeepDetector):
         "pretrain_steps": [Interval(Integral, 0, None, closed="left")],
     }
 
+    def _auto_steps(self, y):
+        # Measured: without labelled anomalies more steps only draw everything to the centre.
+        return 100 if -1 in y else 20
+
     def _make_network(self, n_features):
         # Without biases, or a constant network with the centre as its output could have zero loss.
         encoder = self._make_encoder(n_features, bias=False, batch_norm=self.batch_norm)

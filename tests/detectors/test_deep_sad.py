@@ -127,9 +127,7 @@ def test_labeled_normals_count():
 
 def test_pretraining_changes_the_start():
     X, y, _ = make_problem()
-    scores = [
-        DeepSAD(pretrain_steps=n, **FAST).fit(X, y).score_samples(X) for n in (0, 1, 40)
-    ]
+    scores = [DeepSAD(pretrain_steps=n, **FAST).fit(X, y).score_samples(X) for n in (0, 1, 40)]
     assert np.abs(scores[0] - scores[1]).max() > 1e-4
     assert np.abs(scores[1] - scores[2]).max() > 1e-3
     assert DeepSAD(pretrain_steps=3, **FAST).fit(X, y).network_.decoder is None
