@@ -123,12 +123,13 @@ def make_decoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True,
 
 def make_mlp(sizes, *, bias=True, batch_norm=False):
     """Linear layers of the given sizes with leaky ReLU between them, none after the last."""
-    *hidden, last = [nn.Linear(*pair, bias=bias) for pair in pairwise(sizes)]
     layers = []
-    for linear in hidden:
-        norm = [nn.BatchNorm1d(linear.out_features, eps=1e-4, affine=bias)] if batch_norm else []
-        layers += [linear, *norm, nn.LeakyReLU()]
-    return nn.Sequential(*layers, last)
+    for n_in, n_out in pairwise(sizes[:-1]):
+        # Batch normalisation takes a bias away again; its gradient would be rounding noise.
+        layers += [nn.Linear(n_in, n_out, bias=bias and not batch_norm)]
+        layers += [nn.BatchNorm1d(n_out, eps=1e-4, affine=bias)] if batch_norm else []
+        layers += [nn.LeakyReLU()]
+    return nn.Sequential(*layers, nn.Linear(*sizes[-2:], bias=bias))
 
 
 class ReconstructionError(nn.Module):

@@ -28,7 +28,13 @@ from skad.detectors.ganomaly import GANomaly, GANomalyLoss, GANomalyNetwork
 from .checks import make_problem
 
 X, Y, _ = make_problem()
-FAST = {"max_steps": 40, "n_estimators": 2, "random_state": 0, "batch_size": 16}
+FAST = {
+    "max_steps": 20,
+    "n_estimators": 2,
+    "random_state": 0,
+    "batch_size": 16,
+    "hidden_layer_sizes": (8,),
+}
 DETECTORS = pytest.mark.parametrize("detector", [AMA, GANomaly])
 
 
@@ -108,15 +114,18 @@ def test_restart_gives_one_member_its_first_critic_and_no_moments():
     for _ in range(3):
         net.train_step(BATCH)
     trained, rest = weights(net.module_.critic), weights(net.module_.encoder)
-    moments = copy.deepcopy(net.critic_optimizer_.state)
+    critic_parameters = list(net.module_.critic.parameters())
+    moments = [copy.deepcopy(net.critic_optimizer_.state[p]) for p in critic_parameters]
     net.restart_critics([1])
     for name, parameter in net.module_.critic.named_parameters():
         assert_array_equal(parameter[1].detach(), first[name][1])
         assert_array_equal(parameter[0].detach(), trained[name][0])
+    for parameter, before in zip(critic_parameters, moments, strict=True):
         state = net.critic_optimizer_.state[parameter]
         for moment in ("exp_avg", "exp_avg_sq"):
+            assert before[moment][1].abs().sum() > 0
             assert state[moment][1].abs().sum() == 0
-            assert_array_equal(state[moment][0], moments[parameter][moment][0])
+            assert_array_equal(state[moment][0], before[moment][0])
     for name, parameter in net.module_.encoder.named_parameters():
         assert_array_equal(parameter.detach(), rest[name])
 
@@ -179,8 +188,9 @@ def test_settings_of_both_optimizers(detector, setting):
 
     assert np.abs(fit(**setting) - fit()).max() > 1e-6
     fit(**setting)
-    assert seen["rest"].param_groups[0]["lr"] == setting.get("lr", 1e-3)
-    assert seen["critic"].param_groups[0]["lr"] == setting.get("critic_lr", setting.get("lr", 1e-3))
+    lr = setting.get("lr", detector().lr)
+    assert seen["rest"].param_groups[0]["lr"] == lr
+    assert seen["critic"].param_groups[0]["lr"] == setting.get("critic_lr", lr)
     if "optimizer" in setting:
         assert type(seen["critic"]) is type(seen["rest"]) is torch.optim.RMSprop
     if "critic_optimizer" in setting:
@@ -196,25 +206,23 @@ def test_callbacks_work(detector, tmp_path):
         EarlyStopping(monitor="train_loss", patience=2, threshold=0.9, sink=noop),
     ]
     det = detector(callbacks=callbacks, validation_fraction=0.2, **FAST).fit(X, Y)
-    assert 0 < det.n_iter_ < 40
+    assert 0 < det.n_iter_ < 20
     assert (tmp_path / "params.pt").exists()
     assert np.isfinite(det.history_[:, "valid_loss"]).all()
 
 
 @DETECTORS
 def test_member_equals_the_net_trained_alone(detector):
-    options = {**FAST, "n_estimators": 3}
+    options = {**FAST, "max_steps": 20}
     if detector is AMA:
         options |= {"simplex_weight": 0.2, "synthetic_share": 0.2, "spectral_norm": True}
-    torch.set_num_threads(1)
     together = detector(**options).fit(X, Y)
-    for k, seed in enumerate(together.member_seeds_):
-        alone = detector(**{**options, "random_state": seed, "n_estimators": 1}).fit(X, Y)
-        width = alone.transform(X).shape[1]
-        codes = together.transform(X)[:, k * width : (k + 1) * width]
-        assert_allclose(codes, alone.transform(X), rtol=1e-9, atol=1e-9)
-        losses = [row["train_critic_loss_members"][k] for row in together.history_]
-        assert_allclose(losses, alone.history_[:, "train_critic_loss"], rtol=1e-6)
+    alone = detector(**{**options, "random_state": together.member_seeds_[1], "n_estimators": 1})
+    expected = alone.fit(X, Y).transform(X)
+    codes = together.transform(X)[:, expected.shape[1] :]
+    assert_allclose(codes, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    losses = [row["train_critic_loss_members"][1] for row in together.history_]
+    assert_allclose(losses, alone.history_[:, "train_critic_loss"], rtol=1e-5)
 
 
 @DETECTORS

