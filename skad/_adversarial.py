@@ -119,7 +119,7 @@ class AdversarialDetector(BaseDeepDetector):
         return super()._make_encoder(n_features, batch_norm=True)
 
     def _make_autoencoder(self, n_features):
-        """Encoder, and the built-in decoder that fits it."""
+        """Make the encoder, and the built-in decoder that fits it."""
         encoder = self._make_encoder(n_features)
         hidden, latent_dim = self._sizes()
         if self.module is not None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from skorch.utils import noop
-from sklearn.exceptions import ConvergenceWarning
 
 from skad._adversarial import AdversarialNet
 from skad._gan_networks import (

@@ -81,8 +81,8 @@ class GANomaly(AdversarialDetector):
     """Encoder, decoder, second encoder: anomalies are rows whose two codes differ.
 
     An adversarially trained autoencoder learns to rebuild normal rows, and a second encoder to
-    find the code again in the reconstruction. Unlabelled and normal rows are trained on; labelled
-    anomalies are only kept out, unless `anomaly_weight` is set.
+    find the code again in the reconstruction. Labelled anomalies have no part in that; a hinge
+    keeps their two codes apart.
 
     Parameters
     ----------
@@ -90,10 +90,14 @@ class GANomaly(AdversarialDetector):
         Weights of the generator's three losses: mean squared difference of the critic's features
         (adversarial), mean absolute error of the reconstruction (contextual), mean squared
         difference of the two codes (encoding).
-    anomaly_weight : float, default=0.0
+    anomaly_weight : float, default=20.0
         Weight of a hinge that keeps the two codes of labelled anomalies at least `margin` apart.
+        0 drops labelled anomalies before anything else, as in the paper.
     margin : float, default=1.0
         Mean squared difference of the codes from which the hinge is 0.
+    labeled_fraction : float in (0, 1) or None, default=0.1
+        Share of each batch drawn from the labelled rows, half of it from each kind when both
+        anomalies and normals are labelled. None draws all rows alike.
     score_type : {"combined", "latent", "latent_squared", "contextual"}, default="combined"
         "latent" is the paper's: the mean absolute difference of the two codes; "latent_squared"
         that of the official code; "contextual" the mean absolute error of the reconstruction;
@@ -116,16 +120,17 @@ class GANomaly(AdversarialDetector):
 
     Notes
     -----
-    From the paper: the three losses and their weights, the score "latent", training on normal rows
-    alone. From the official code: means in place of norms in the losses, a discriminator that starts anew once its loss
-    is below 1e-5 (here back from its first weights, and the optimizer's moments with it),
-    convolutions as in DCGAN. Ours: the networks for tables, the hinge on labelled anomalies, which
-    the paper does not use, the score "combined", several members. Scores are computed with the statistics that
-    batch normalisation has learnt, and are never scaled by the rows that are scored. The critic's
-    step comes before the generator's, on the same reconstructions.
+    From the paper: the three losses and their weights, the score "latent", no use of anomalies.
+    From the official code: means in place of norms in the losses, convolutions as in DCGAN, and a
+    discriminator that starts anew once its loss is below 1e-5 (looked at once an epoch; here it
+    goes back to its first weights, and its optimizer's moments to 0). Ours: the hinge on labelled
+    anomalies, balanced batches, the score "combined", the networks for tables, several members.
+    Batch normalisation scores with what it learnt in training, and scores are never scaled by the
+    rows that are scored. The critic steps before the generator, on the same reconstructions.
 
-    The paper's setting is ``GANomaly(score_type="latent", n_estimators=1, lr=2e-4, batch_size=64,
-    optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)), max_steps=15 * n // 64)`` for n rows.
+    The paper's setting is ``GANomaly(anomaly_weight=0, score_type="latent", n_estimators=1,
+    lr=2e-4, optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)), max_steps=15 * n // 64)`` for
+    n rows.
 
     References
     ----------

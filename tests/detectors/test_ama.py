@@ -7,7 +7,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from skad._gan_networks import make_critic
 from skad._modules import make_decoder, make_encoder, stack_members
 from skad._random import MemberNoise
-from skad.detectors.ama import AMA, SCORE_PARTS, AMALoss, AMANetwork, gradient_penalty
+from skad.detectors._mirrored_game import SCORE_PARTS, AMALoss, AMANetwork, gradient_penalty
+from skad.detectors.ama import AMA
 
 from ..checks import make_problem
 
