@@ -15,15 +15,16 @@ def spectral_norm(weight, left, update):
 
     Leading axes do not matter. `left` holds the current left singular vectors; it is brought
     nearer to the true ones in place if `update`. Torch's parametrisation cannot be used, because
-    it neither pickles nor stacks over members.
+    it neither pickles nor stacks over members. Products are written as sums, which round alike
+    whatever the number of members.
     """
     with torch.no_grad():
         if update:
-            right = normalize(torch.einsum("...oi,...o->...i", weight, left), dim=-1)
-            left.copy_(normalize(torch.einsum("...oi,...i->...o", weight, right), dim=-1))
-        right = normalize(torch.einsum("...oi,...o->...i", weight, left), dim=-1)
-    largest = torch.einsum("...o,...oi,...i->...", left.clone(), weight, right)
-    return weight / largest[..., None, None]
+            right = normalize((weight * left.unsqueeze(-1)).sum(-2), dim=-1)
+            left.copy_(normalize((weight * right.unsqueeze(-2)).sum(-1), dim=-1))
+        right = normalize((weight * left.unsqueeze(-1)).sum(-2), dim=-1)
+        direction = left.unsqueeze(-1) * right.unsqueeze(-2)
+    return weight / (weight * direction).flatten(-2).sum(-1)[..., None, None]
 
 
 class SpectralLinear(nn.Linear):
@@ -38,7 +39,8 @@ class SpectralLinear(nn.Linear):
     def forward(self, x):
         """Map (..., n_rows, n_in) to (..., n_rows, n_out)."""
         weight = spectral_norm(self.weight, self.left, self.training)
-        return x @ weight.mT + self.bias.unsqueeze(-2)
+        product = torch.bmm(x, weight.mT) if x.ndim == 3 else x @ weight.mT
+        return product + self.bias.unsqueeze(-2)
 
 
 class SpectralConv2d(nn.Conv2d):
@@ -52,6 +54,27 @@ class SpectralConv2d(nn.Conv2d):
         """Convolve images of shape (n_rows, n_in, height, width)."""
         weight = spectral_norm(self.weight.flatten(1), self.left, self.training)
         return self._conv_forward(x, weight.view_as(self.weight), self.bias)
+
+
+class LinearToOne(nn.Module):
+    """Linear layer to one number a row.
+
+    Written as a sum, because a matrix product with one column rounds otherwise for one member
+    than for several.
+    """
+
+    member_axis = True
+
+    def __init__(self, n_in, *, bias, spectral):
+        super().__init__()
+        layer = nn.Linear(n_in, 1, bias)
+        self.weight, self.bias, self.spectral = layer.weight, layer.bias, spectral
+
+    def forward(self, x):
+        """Map (..., n_rows, n_in) to (..., n_rows)."""
+        weight = normalize(self.weight, dim=-1) if self.spectral else self.weight
+        value = (x * weight).sum(-1)
+        return value if self.bias is None else value + self.bias
 
 
 class LayerByLayer(nn.Sequential):
@@ -72,7 +95,7 @@ class Critic(nn.Module):
     def forward(self, rows):
         """Map (..., n_rows, n_in) to features (..., n_rows, n_hidden) and (..., n_rows)."""
         features = self.body(rows)
-        return features, self.head(features).squeeze(-1)
+        return features, self.head(features)
 
 
 class ScoreInParts(nn.Module):
@@ -103,8 +126,10 @@ class ScoreInParts(nn.Module):
         return (self.parts(rows) - self.mean.unsqueeze(-2)) / self.spread.unsqueeze(-2)
 
 
-def make_critic(n_features, hidden, image_shape=None, *, spectral=False, batch_norm=False):
-    """MLP, or for images DCGAN's discriminator."""
+def make_critic(
+    n_features, hidden, image_shape=None, *, spectral=False, batch_norm=False, bias=True
+):
+    """MLP, or for images DCGAN's discriminator; `bias` is that of the last layer."""
     linear, conv = (SpectralLinear, SpectralConv2d) if spectral else (nn.Linear, nn.Conv2d)
     if image_shape is None:
         layers = []
@@ -114,7 +139,7 @@ def make_critic(n_features, hidden, image_shape=None, *, spectral=False, batch_n
     else:
         layers = strided_convolutions(image_shape, hidden, conv=conv, batch_norm=batch_norm)
         n_out = math.prod(small_shape(image_shape, hidden))
-    return Critic(LayerByLayer(*layers), linear(n_out, 1))
+    return Critic(LayerByLayer(*layers), LinearToOne(n_out, bias=bias, spectral=spectral))
 
 
 def make_dcgan_encoder(image_shape, hidden, latent_dim):

@@ -180,7 +180,7 @@ def clip_member_gradients(parameters, max_norm=MAX_GRAD_NORM):
     """Clip each member's gradient by its own norm, so that members stay independent."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     squares = [g.flatten(1).square().sum(1) if g.ndim > 1 else g.square() for g in gradients]
-    factor = (max_norm / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1)
+    factor = (max_norm / (torch.stack(squares, dim=-1).sum(-1).sqrt() + 1e-6)).clamp(max=1)
     for g in gradients:
         g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 

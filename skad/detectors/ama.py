@@ -56,10 +56,10 @@ class AMA(AdversarialDetector):
         left out. "distance" is that distance itself, "reconstruction" the mean absolute error,
         "norm" the norm of the code; "combined" is the sum of the last two, each in units of its
         spread over the training rows.
-    critic_optimizer : class, default=None
+    critic_optimizer : class or None, default=None
         The critic's optimizer; None takes `optimizer`. Settings go in by
         ``functools.partial(torch.optim.Adam, betas=(0, 0.9))``, here as for `optimizer`.
-    critic_lr : float, default=None
+    critic_lr : float or None, default=None
         The critic's learning rate; None takes `lr`.
     {parameters}
 
@@ -205,7 +205,8 @@ class AMA(AdversarialDetector):
         autoencoder = self._make_autoencoder(n_features)
         shape = self.image_shape and (2 * self.image_shape[0], *self.image_shape[1:])
         hidden, _ = self._sizes()
-        critic = make_critic(2 * n_features, hidden, shape, spectral=self.spectral_norm)
+        # No last bias: the game only sees differences of values.
+        critic = make_critic(2 * n_features, hidden, shape, spectral=self.spectral_norm, bias=False)
         return AMANetwork(*autoencoder, critic, self.score_type)
 
     def _make_criterion(self, network, X, y):

@@ -5,7 +5,7 @@ from numbers import Real
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from .._adversarial import AdversarialDetector, mean_where
 from .._docs import document
@@ -73,7 +73,7 @@ class GANomalyLoss(nn.Module):
         rows, _, fake, _, normal = batch
         _, real_logit = network.critic(rows)
         _, fake_logit = network.critic(fake.detach())
-        return mean_where(normal, softplus(-real_logit) + softplus(fake_logit)) / 2
+        return mean_where(normal, -logsigmoid(real_logit) - logsigmoid(-fake_logit)) / 2
 
 
 @document
@@ -86,10 +86,13 @@ class GANomaly(AdversarialDetector):
 
     Parameters
     ----------
-    w_adv, w_con, w_enc : float, default=1.0, 50.0, 1.0
-        Weights of the generator's three losses: mean squared difference of the critic's features
-        (adversarial), mean absolute error of the reconstruction (contextual), mean squared
-        difference of the two codes (encoding).
+    w_adv : float, default=1.0
+        Weight of the adversarial loss: mean squared difference of the critic's features of a row
+        and its reconstruction.
+    w_con : float, default=50.0
+        Weight of the contextual loss: mean absolute error of the reconstruction.
+    w_enc : float, default=1.0
+        Weight of the encoding loss: mean squared difference of the two codes.
     anomaly_weight : float, default=20.0
         Weight of a hinge that keeps the two codes of labelled anomalies at least `margin` apart.
         0 drops labelled anomalies before anything else, as in the paper.
@@ -103,10 +106,10 @@ class GANomaly(AdversarialDetector):
         that of the official code; "contextual" the mean absolute error of the reconstruction;
         "combined" the sum of "latent" and "contextual", each in units of its spread over the
         training rows.
-    critic_optimizer : class, default=None
+    critic_optimizer : class or None, default=None
         The critic's optimizer; None takes `optimizer`. Settings go in by
         ``functools.partial(torch.optim.Adam, betas=(0.5, 0.999))``, here as for `optimizer`.
-    critic_lr : float, default=None
+    critic_lr : float or None, default=None
         The critic's learning rate; None takes `lr`.
     {parameters}
 
@@ -159,7 +162,6 @@ class GANomaly(AdversarialDetector):
         "score_type": [StrOptions({"combined", "latent", "latent_squared", "contextual"})],
     }
 
-    _auto_sizes = (64, 32), 8
     _auto_image_sizes = {True: ((32, 64), 32), False: ((32, 64, 128), 100)}
     _restarts = True
 
@@ -221,6 +223,11 @@ class GANomaly(AdversarialDetector):
         self.margin = margin
         self.labeled_fraction = labeled_fraction
         self.score_type = score_type
+
+    @property
+    def _auto_sizes(self):
+        # A code as wide as the rows would let the network learn the identity.
+        return (64, 32), min(max(self.n_features_in_ // 4, 2), 32)
 
     @property
     def _drops_anomalies(self):
