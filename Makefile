@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 # Tiny networks only lose by threads, and equal threads mean equal bits.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint coverage test-oldest benchmarks clean
+.PHONY: demo test lint coverage test-oldest docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/plot_demo.py
@@ -26,6 +26,10 @@ coverage: $(VENV)/.test
 test-oldest: .venv-oldest/.done
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal
 
+# User guide, API reference and the gallery, whose examples are run: docs/_build/html.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 clean:
 	rm -rf $(VENV) .venv-oldest
 
@@ -40,6 +44,10 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	touch $@
 
 .venv-oldest/.done: requirements-oldest.txt pyproject.toml

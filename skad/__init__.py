@@ -3,8 +3,21 @@
 from .detectors.ama import AMA
 from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
+from .detectors.esad import ESAD
 from .detectors.ganomaly import GANomaly
+from .detectors.ssad import SSAD
+from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["AMA", "DeepSAD", "DeepSVDD", "GANomaly"]
+__all__ = [
+    "AMA",
+    "ESAD",
+    "SSAD",
+    "ConformalDetector",
+    "DeepSAD",
+    "DeepSVDD",
+    "GANomaly",
+    "NormalOnlyDetector",
+    "TunedThresholdDetector",
+]

@@ -1,6 +1,5 @@
 """What AMA and GANomaly share: a net with two optimizers, and the detectors' template."""
 
-import copy
 import warnings
 from numbers import Real
 
@@ -10,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from ._gan_networks import make_dcgan_decoder, make_dcgan_encoder
-from ._modules import ScaleImage, make_decoder
+from ._modules import ScaleImage, code_width, make_decoder
 from ._net import MemberNet, clip_member_gradients
 from .base_deep import BaseDeepDetector
 
@@ -123,8 +122,7 @@ class AdversarialDetector(BaseDeepDetector):
         encoder = self._make_encoder(n_features)
         hidden, latent_dim = self._sizes()
         if self.module is not None:
-            with torch.no_grad():
-                latent_dim = copy.deepcopy(encoder)(torch.zeros(2, n_features)).shape[1]
+            latent_dim = code_width(encoder, n_features)
         if self.image_shape is None:
             return encoder, make_decoder(n_features, hidden, latent_dim, batch_norm=True)
         return encoder, make_dcgan_decoder(self.image_shape, hidden, latent_dim)

@@ -78,6 +78,13 @@ def check_training_labels(y, n_samples):
     return y
 
 
+def stands_for_normal(y, unlabeled):
+    """Mark the rows that stand for normals: the unlabelled ones with "as_normal", not "ignore"."""
+    if unlabeled not in ("as_normal", "ignore"):
+        raise ValueError(f"unlabeled must be 'as_normal' or 'ignore', got {unlabeled!r}.")
+    return y >= 0 if unlabeled == "as_normal" else y == 1
+
+
 def batch_strata(y, labeled_fraction):
     """Group rows to draw batches from, as (row numbers, share of the batch).
 

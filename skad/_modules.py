@@ -164,6 +164,12 @@ def make_custom(module, n_features):
     return network
 
 
+def code_width(encoder, n_features):
+    """Width of the codes of an encoder of one member."""
+    with torch.no_grad():
+        return copy.deepcopy(encoder)(torch.zeros(2, n_features)).shape[1]
+
+
 def reinitialised(module):
     """Copy a module and draw its weights anew."""
     network = copy.deepcopy(module)

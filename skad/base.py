@@ -22,6 +22,10 @@ def unchanged_on_error(estimator):
     try:
         yield
     except BaseException:
+        # What scikit-learn needs to take down its callbacks, and then removes itself.
+        for name in ("_callback_fit_ctx", "_skl_callbacks_to_teardown"):
+            if name in vars(estimator):
+                before[name] = vars(estimator)[name]
         vars(estimator).clear()
         vars(estimator).update(before)
         raise

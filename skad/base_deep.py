@@ -23,6 +23,7 @@ from ._modules import (
     stack_members,
 )
 from ._net import MemberBatches, MemberNet, ValidationRows
+from ._progress import CallbackSupportMixin, report_fit_task, step_tasks
 from ._random import draw_seed, member_seeds, preserve_global_generators, seed_everything
 from .base import BaseDetector
 
@@ -37,7 +38,9 @@ class MeanScore(nn.Module):
         return scores.mean(-1)
 
 
-class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDetector):
+class BaseDeepDetector(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDetector
+):
     """Template of a deep detector: scaling, members, training through skorch, scores, codes.
 
     A subclass writes two hooks. ``_make_network(n_features)`` builds one member's network: called
@@ -146,6 +149,7 @@ class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDe
 
     # --- fit --------------------------------------------------------------------------------
 
+    @report_fit_task
     def _fit(self, X, y):
         self._check_architecture(X.shape[1])
         self.scaler_ = self._make_scaler(X)
@@ -197,7 +201,11 @@ class BaseDeepDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDe
             optimizer__weight_decay=self.weight_decay,
             lr=self.lr,
             batch_size=self.batch_size,
-            callbacks=[*callbacks, *copy.deepcopy(list(self.callbacks or ()))],
+            callbacks=[
+                *callbacks,
+                *step_tasks(self, n_steps),
+                *copy.deepcopy(list(self.callbacks or ())),
+            ],
             device=X.device,
             verbose=self.verbose,
             **self._net_options(),

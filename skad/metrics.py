@@ -1,21 +1,58 @@
-"""Metrics for partly labelled data, with the anomaly as the positive class."""
+r"""Metrics and scorers for partly labelled data, with the anomaly as the positive class.
+
+Every function takes ``y_true`` in {-1, 0, +1} and scores as skad's and scikit-learn's detectors
+give them: **the higher, the more normal**. Every metric has a ready scorer for ``scoring=``, such
+as ``roc_auc_scorer``; `make_detector_scorer` makes others.
+
+**Unlabelled rows.** Most users label anomalies and few or no normals, so by default rows with
+y = 0 stand for normals (``unlabeled="as_normal"``). Let a share p of the rows that stand for
+normals be hidden anomalies, and let the labelled anomalies be a fair sample of all anomalies.
+Then the hidden ones meet the labelled ones on equal terms, and on average
+
+.. math:: \mathrm{AUC}_{\text{as normal}} = (1 - p) \, \mathrm{AUC} + p / 2,
+
+an increasing affine function of the true area with the same p for every model: it ranks models as
+the true area does. Average precision and the others have no such law, but are seldom misled by a
+small p.
+
+``unlabeled="ignore"`` leaves rows with y = 0 out and needs labelled normals, many of them: at a
+true area of .83 the area measured against one labelled normal has a standard deviation of .20,
+against three of .12, which is far worse than the bias above.
+
+A score that is undefined, because anomalies or normals are missing, is NaN, with an
+`UndefinedMetricWarning`.
+"""
 
 import warnings
 
 import numpy as np
+from sklearn import metrics as sklearn_metrics
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import roc_auc_score as _roc_auc_score
+from sklearn.utils import assert_all_finite, column_or_1d
 
-from ._labels import check_labels
+from ._labels import check_labels, stands_for_normal
 
-__all__ = ["roc_auc_score"]
+__all__ = [
+    "average_precision_score",
+    "average_precision_scorer",
+    "balanced_accuracy_score",
+    "balanced_accuracy_scorer",
+    "f1_score",
+    "f1_scorer",
+    "make_detector_scorer",
+    "partial_roc_auc_score",
+    "partial_roc_auc_scorer",
+    "precision_at_k_score",
+    "precision_at_k_scorer",
+    "recall_at_fpr_score",
+    "recall_at_fpr_scorer",
+    "roc_auc_score",
+    "roc_auc_scorer",
+]
 
 
-def roc_auc_score(y_true, y_score):
-    """Area under the ROC curve of labelled anomalies against all other rows.
-
-    Unlabelled rows stand for normals: if the labelled anomalies are a fair sample, this is an
-    increasing affine function of the true area, so it ranks detectors alike.
+def roc_auc_score(y_true, y_score, *, unlabeled="as_normal"):
+    """Area under the ROC curve: the chance that an anomaly scores below a normal row.
 
     Parameters
     ----------
@@ -23,28 +60,284 @@ def roc_auc_score(y_true, y_score):
         -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
     y_score : array-like of shape (n_samples,)
         Scores as `decision_function` gives them: higher means more normal.
+    unlabeled : {"as_normal", "ignore"}, default="as_normal"
+        Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
 
     Returns
     -------
     float
-        In [0, 1]; NaN, with an `UndefinedMetricWarning`, when one of the two classes is missing.
+        In [0, 1]; NaN, with an `UndefinedMetricWarning`, when anomalies or normals are missing.
 
     Examples
     --------
     >>> from skad.metrics import roc_auc_score
     >>> roc_auc_score([-1, 0, 0, 1], [-3.0, 0.5, -4.0, 2.0])
     0.666...
+    >>> roc_auc_score([-1, 0, 0, 1], [-3.0, 0.5, -4.0, 2.0], unlabeled="ignore")
+    1.0
     """
-    y_score = np.asarray(y_score)
-    anomaly = check_labels(y_true, len(y_score)) == -1
-    if anomaly.all() or not anomaly.any():
-        missing = "no labelled anomaly (-1)" if not anomaly.any() else "nothing but anomalies"
-        warnings.warn(
-            f"ROC AUC is undefined: y holds {missing}. In cross-validation use a splitter that "
-            "puts labelled anomalies into every fold, such as "
-            "skad.model_selection.SemiSupervisedKFold.",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
+    anomaly, score = _binary(y_true, y_score, unlabeled)
+    return np.nan if score is None else float(sklearn_metrics.roc_auc_score(anomaly, score))
+
+
+def partial_roc_auc_score(y_true, y_score, *, max_fpr=0.1, unlabeled="as_normal"):
+    """Area under the ROC curve up to a false-positive rate, standardised.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+    y_score : array-like of shape (n_samples,)
+        Scores as `decision_function` gives them: higher means more normal.
+    max_fpr : float in (0, 1], default=0.1
+        The largest false-positive rate of interest.
+    unlabeled : {"as_normal", "ignore"}, default="as_normal"
+        Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
+
+    Returns
+    -------
+    float
+        .5 for chance, 1 for a perfect order; NaN, with an `UndefinedMetricWarning`, when
+        anomalies or normals are missing.
+
+    References
+    ----------
+    McClish, "Analyzing a portion of the ROC curve", Medical Decision Making 9 (1989) 190-195.
+
+    Examples
+    --------
+    >>> from skad.metrics import partial_roc_auc_score
+    >>> partial_roc_auc_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0], max_fpr=0.4)
+    0.73...
+    """
+    anomaly, score = _binary(y_true, y_score, unlabeled)
+    if score is None:
         return np.nan
-    return float(_roc_auc_score(anomaly, -y_score))
+    return float(sklearn_metrics.roc_auc_score(anomaly, score, max_fpr=max_fpr))
+
+
+def average_precision_score(y_true, y_score, *, unlabeled="as_normal"):
+    """Average precision: precision averaged over the anomalies, most suspicious row first.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+    y_score : array-like of shape (n_samples,)
+        Scores as `decision_function` gives them: higher means more normal.
+    unlabeled : {"as_normal", "ignore"}, default="as_normal"
+        Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
+
+    Returns
+    -------
+    float
+        In (0, 1]; NaN, with an `UndefinedMetricWarning`, when anomalies or normals are missing.
+
+    Examples
+    --------
+    >>> from skad.metrics import average_precision_score
+    >>> average_precision_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0])
+    0.833...
+    """
+    anomaly, score = _binary(y_true, y_score, unlabeled)
+    if score is None:
+        return np.nan
+    return float(sklearn_metrics.average_precision_score(anomaly, score))
+
+
+def precision_at_k_score(y_true, y_score, *, k=None, unlabeled="as_normal"):
+    """Share of anomalies among the k most suspicious rows.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+    y_score : array-like of shape (n_samples,)
+        Scores as `decision_function` gives them: higher means more normal.
+    k : int, default=None
+        How many rows can be looked at. None: the number of labelled anomalies.
+    unlabeled : {"as_normal", "ignore"}, default="as_normal"
+        Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Rows tied at the cut count by their average, as if drawn by lot. NaN, with an
+        `UndefinedMetricWarning`, when anomalies or normals are missing.
+
+    Raises
+    ------
+    ValueError
+        When k is below 1 or above the number of rows that count.
+
+    Examples
+    --------
+    >>> from skad.metrics import precision_at_k_score
+    >>> precision_at_k_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0], k=1)
+    1.0
+    >>> precision_at_k_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0])
+    0.5
+    """
+    anomaly, score = _binary(y_true, y_score, unlabeled)
+    if score is None:
+        return np.nan
+    if k is None:
+        k = int(anomaly.sum())
+    if not 1 <= k <= len(score):
+        raise ValueError(f"k must be in [1, {len(score)}], the rows that count, got {k}.")
+    cut = np.partition(score, -k)[-k]
+    above, at = score > cut, score == cut
+    return float((anomaly[above].sum() + (k - above.sum()) * anomaly[at].mean()) / k)
+
+
+def recall_at_fpr_score(y_true, y_score, *, max_fpr=0.05, unlabeled="as_normal"):
+    """Share of anomalies found at the best threshold with at most so many false alarms.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+    y_score : array-like of shape (n_samples,)
+        Scores as `decision_function` gives them: higher means more normal.
+    max_fpr : float in [0, 1], default=0.05
+        The largest false-positive rate allowed. A threshold is taken as it is: there is no
+        interpolation between two of them.
+    unlabeled : {"as_normal", "ignore"}, default="as_normal"
+        Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN, with an `UndefinedMetricWarning`, when anomalies or normals are missing.
+
+    Examples
+    --------
+    >>> from skad.metrics import recall_at_fpr_score
+    >>> recall_at_fpr_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0])
+    0.5
+    """
+    if not 0 <= max_fpr <= 1:
+        raise ValueError(f"max_fpr must be in [0, 1], got {max_fpr}.")
+    anomaly, score = _binary(y_true, y_score, unlabeled)
+    if score is None:
+        return np.nan
+    fpr, tpr, _ = sklearn_metrics.roc_curve(anomaly, score)
+    return float(tpr[fpr <= max_fpr].max())
+
+
+def f1_score(y_true, y_score, *, threshold=0.0, unlabeled="as_normal"):
+    """F1 of the alarms: the harmonic mean of precision and recall at the threshold.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+    y_score : array-like of shape (n_samples,)
+        What `decision_function` or `predict` gives: higher means more normal.
+    threshold : float, default=0.0
+        A row with a score below it is an alarm.
+    unlabeled : {"as_normal", "ignore"}, default="as_normal"
+        Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN, with an `UndefinedMetricWarning`, when anomalies or normals are missing.
+
+    Examples
+    --------
+    >>> from skad.metrics import f1_score
+    >>> f1_score([-1, -1, 0, 0, 1], [-3.0, 0.6, -0.5, 1.0, 2.0])
+    0.5
+    """
+    anomaly, score = _binary(y_true, y_score, unlabeled)
+    return np.nan if score is None else float(sklearn_metrics.f1_score(anomaly, score > -threshold))
+
+
+def balanced_accuracy_score(y_true, y_score, *, threshold=0.0, unlabeled="as_normal"):
+    """Mean of the recall of anomalies and the recall of normals at the threshold.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+    y_score : array-like of shape (n_samples,)
+        What `decision_function` or `predict` gives: higher means more normal.
+    threshold : float, default=0.0
+        A row with a score below it is an alarm.
+    unlabeled : {"as_normal", "ignore"}, default="as_normal"
+        Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
+
+    Returns
+    -------
+    float
+        In [0, 1], .5 for chance; NaN, with an `UndefinedMetricWarning`, when anomalies or normals
+        are missing.
+
+    Examples
+    --------
+    >>> from skad.metrics import balanced_accuracy_score
+    >>> balanced_accuracy_score([-1, -1, 0, 0, 1], [-3.0, 0.6, -0.5, 1.0, 2.0])
+    0.583...
+    """
+    anomaly, score = _binary(y_true, y_score, unlabeled)
+    if score is None:
+        return np.nan
+    return float(sklearn_metrics.balanced_accuracy_score(anomaly, score > -threshold))
+
+
+def make_detector_scorer(score_func, **kwargs):
+    """Make a scorer for ``scoring=`` that hands `decision_function` to a metric of this module.
+
+    Parameters
+    ----------
+    score_func : callable
+        ``score_func(y_true, y_score, **kwargs)``, such as `precision_at_k_score`.
+    **kwargs
+        Passed on to `score_func`.
+
+    Returns
+    -------
+    callable
+        A scikit-learn scorer ``scorer(detector, X, y)``.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import IsolationForest
+    >>> from skad.metrics import make_detector_scorer, precision_at_k_score
+    >>> scorer = make_detector_scorer(precision_at_k_score, k=1)
+    >>> X = [[0.0], [0.1], [0.2], [9.0]]
+    >>> scorer(IsolationForest(random_state=0).fit(X), X, [0, 0, 0, -1])
+    1.0
+    """
+    return sklearn_metrics.make_scorer(score_func, response_method="decision_function", **kwargs)
+
+
+roc_auc_scorer = make_detector_scorer(roc_auc_score)
+partial_roc_auc_scorer = make_detector_scorer(partial_roc_auc_score)
+average_precision_scorer = make_detector_scorer(average_precision_score)
+precision_at_k_scorer = make_detector_scorer(precision_at_k_score)
+recall_at_fpr_scorer = make_detector_scorer(recall_at_fpr_score)
+f1_scorer = make_detector_scorer(f1_score)
+balanced_accuracy_scorer = make_detector_scorer(balanced_accuracy_score)
+
+
+def _binary(y_true, y_score, unlabeled):
+    """Which rows are anomalies, and scores that grow with anomaly; (None, None) if undefined."""
+    y_score = column_or_1d(y_score, dtype=np.float64)
+    assert_all_finite(y_score, input_name="y_score")
+    y = check_labels(y_true, len(y_score))
+    anomaly, normal = y == -1, stands_for_normal(y, unlabeled)
+    if anomaly.any() and normal.any():
+        rows = anomaly | normal
+        return anomaly[rows], -y_score[rows]
+    missing = "labelled anomaly (-1)" if normal.any() else "row that stands for a normal"
+    warnings.warn(
+        f"The score is undefined, hence NaN: y holds no {missing}. In cross-validation use a "
+        "splitter that spreads each label over the folds, such as "
+        "skad.model_selection.SemiSupervisedKFold, and keep unlabeled='as_normal' where few "
+        "normals are labelled.",
+        UndefinedMetricWarning,
+        stacklevel=3,
+    )
+    return None, None

@@ -4,6 +4,7 @@ Each takes an unfitted detector.
 `yield_checks` gives those that apply to a detector; test_common.py runs them on every public one.
 """
 
+import ast
 import copy
 import inspect
 import io
@@ -544,6 +545,12 @@ def check_extreme_columns(detector):
 # --- documentation ------------------------------------------------------------------------------
 
 
+def entries(text):
+    """(name, type) of each entry of a numpydoc section; one line may name several."""
+    lines = re.findall(r"^(\w+(?:, \w+)*) : (.*)$", text, flags=re.MULTILINE)
+    return [(name, kind) for names, kind in lines for name in names.split(", ")]
+
+
 def check_docstring(detector):
     cls = type(detector)
     doc = inspect.getdoc(cls)
@@ -552,16 +559,21 @@ def check_docstring(detector):
     assert {"Parameters", "Attributes", "References", "Examples"} <= set(texts)
     assert "{" not in texts["Attributes"]
     signature = inspect.signature(cls.__init__).parameters
-    documented = re.findall(r"^(\w+) : (.*)$", texts["Parameters"], flags=re.MULTILINE)
+    documented = entries(texts["Parameters"])
     assert [name for name, _ in documented] == [p for p in signature if p != "self"]
     for name, kind in documented:
         default = signature[name].default
-        shown = default.__name__ if inspect.isclass(default) else repr(default).replace("'", '"')
-        assert kind.endswith(f"default={shown}"), f"{name} : {kind}, but its default is {shown}"
+        shown = kind.split("default=")[-1]
+        same = (
+            shown == default.__name__
+            if inspect.isclass(default)
+            else ast.literal_eval(shown) == default
+        )
+        assert same, f"{name} : {kind}, but its default is {default!r}"
     X, y, _ = make_problem()
     detector.fit(pd.DataFrame(X, columns=list("abcde")), y)
     fitted = {name for name in vars(detector) if name.endswith("_") and not name.startswith("_")}
-    explained = set(re.findall(r"^(\w+) : ", texts["Attributes"], flags=re.MULTILINE))
+    explained = {name for name, _ in entries(texts["Attributes"])}
     assert fitted <= explained, f"not documented: {fitted - explained}"
 
 

@@ -3,6 +3,7 @@ import os
 # Set before torch and numpy load their thread pools: tiny models only lose by threads.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # lets scikit-learn's array API check run
 
 import matplotlib  # noqa: E402
 import torch  # noqa: E402

@@ -1,0 +1,366 @@
+"""Data: problems with few labels, other label conventions, and the ADBench tables."""
+
+import csv
+import hashlib
+import os
+from difflib import get_close_matches
+from importlib import resources
+from numbers import Integral, Real
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from sklearn.datasets import fetch_file, get_data_home
+from sklearn.utils import Bunch, check_random_state, column_or_1d
+
+__all__ = ["fetch_adbench", "from_binary_labels", "mask_labels"]
+
+ADBENCH_COMMIT = "3dac8221081e190f157d78e93bfa8867f90d0965"
+ADBENCH_URL = (
+    f"https://raw.githubusercontent.com/Minqi824/ADBench/{ADBENCH_COMMIT}"
+    "/adbench/datasets/Classical"
+)
+
+
+def mask_labels(
+    y,
+    *,
+    labeled_anomalies=0.05,
+    labeled_normals=0,
+    pollution=None,
+    share_of="class",
+    normal_classes=None,
+    known_classes=None,
+    random_state=None,
+):
+    """Make a problem with few labels out of ground truth.
+
+    Some anomalies and normals are drawn to keep their label; all other rows become unlabelled.
+    No row is drawn twice and no normal is left out; anomalies are left out only to meet
+    `pollution`.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Ground truth: -1 anomaly, +1 normal; or, with `normal_classes`, the class of each row.
+    labeled_anomalies, labeled_normals : int or float, defaults=0.05 and 0
+        How many rows keep their label: a number (int) or a share (float in [0, 1]). A share is
+        rounded down, but a share above 0 labels at least one row.
+    pollution : float in [0, 1), default=None
+        Share of anomalies among the unlabelled rows, met by leaving out anomalies. None: leave
+        out none.
+    share_of : {"class", "rows"}, default="class"
+        What shares refer to: all anomalies or all normals of `y`, or all rows of the resulting
+        problem, as in the Deep SAD paper.
+    normal_classes : scalar or array-like, default=None
+        The values of `y` that are normal; every other value is an anomaly. None: `y` must be in
+        {-1, +1}.
+    known_classes : scalar or array-like, default=None
+        The anomaly classes of `y` that labels are drawn from; anomalies of other classes can only
+        be hidden. None: all of them.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draws.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_rows,), int
+        The rows of `y` that make up the problem, in ascending order: use ``X[rows]``.
+    labels : ndarray of shape (n_rows,), int
+        Their labels: -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+
+    Raises
+    ------
+    ValueError
+        When `y` cannot be read or does not hold the rows that were asked for; the message says
+        what is possible.
+
+    Examples
+    --------
+    >>> from skad.datasets import mask_labels
+    >>> truth = [1, 1, 1, 1, -1, -1, -1, -1]
+    >>> rows, labels = mask_labels(truth, labeled_anomalies=1, labeled_normals=2, random_state=0)
+    >>> [int((labels == label).sum()) for label in (-1, 0, 1)]
+    [1, 5, 2]
+    >>> rows, labels = mask_labels(truth, labeled_anomalies=1, pollution=0.2, random_state=0)
+    >>> rows
+    array([0, 1, 2, 3, 4, 6])
+    """
+    if share_of not in ("class", "rows"):
+        raise ValueError(f"share_of must be 'class' or 'rows', got {share_of!r}.")
+    if pollution is not None and not 0 <= pollution < 1:
+        raise ValueError(f"pollution must be in [0, 1) or None, got {pollution}.")
+    known, unknown, normal = _split_truth(y, normal_classes, known_classes)
+    n_anomalies, n_normals = len(known) + len(unknown), len(normal)
+    share_a, count_a = _share_and_count("labeled_anomalies", labeled_anomalies)
+    share_n, count_n = _share_and_count("labeled_normals", labeled_normals)
+    if share_of == "class":
+        size_a, size_n = n_anomalies, n_normals
+    elif pollution is None:
+        size_a = size_n = n_anomalies + n_normals
+    else:
+        # size = labelled rows + unlabelled normals / (1 - pollution), each labelled count being
+        # share * size + count, solved for size: no normal is left out.
+        weight = 1 - share_a - share_n + share_n / (1 - pollution)
+        if weight <= 0:
+            raise ValueError("The shares of all rows leave no place for the normals: lower them.")
+        size_a = size_n = (count_a + count_n + (n_normals - count_n) / (1 - pollution)) / weight
+    n_known = count_a + _round_down(share_a, size_a)
+    n_labeled_normals = count_n + _round_down(share_n, size_n)
+    _check_available("labeled_anomalies", n_known, len(known), "anomalies of a known class")
+    _check_available("labeled_normals", n_labeled_normals, n_normals, "normals")
+
+    rng = check_random_state(random_state)
+    known, normal = rng.permutation(known), rng.permutation(normal)
+    hidden = rng.permutation(np.r_[known[n_known:], unknown])
+    if pollution is not None:
+        n_unlabeled_normals = n_normals - n_labeled_normals
+        n_hidden = int(pollution / (1 - pollution) * n_unlabeled_normals + 1e-9)
+        if n_hidden > len(hidden):
+            largest = len(hidden) / max(len(hidden) + n_unlabeled_normals, 1)
+            raise ValueError(
+                f"pollution={pollution} asks for {n_hidden} hidden anomalies, but only "
+                f"{len(hidden)} are left: label fewer anomalies, or lower pollution to at most "
+                f"{np.floor(largest * 1e4) / 1e4}."
+            )
+        hidden = hidden[:n_hidden]
+    labels = np.zeros(n_anomalies + n_normals, dtype=int)
+    labels[known[:n_known]], labels[normal[:n_labeled_normals]] = -1, 1
+    rows = np.sort(np.r_[known[:n_known], hidden, normal])
+    return rows, labels[rows]
+
+
+def _split_truth(y, normal_classes, known_classes):
+    """Row numbers of anomalies of known classes, of other anomalies, and of normals."""
+    y = np.asarray(column_or_1d(y))
+    if normal_classes is None:
+        normal_classes = [1]
+        if not np.isin(y, (-1, 1)).all():
+            raise ValueError(
+                f"y holds {np.unique(y)[:10]}, but ground truth is -1 (anomaly) and +1 (normal): "
+                "pass normal_classes, or convert 0/1 by from_binary_labels."
+            )
+    classes = np.unique(y)
+    for name, values in [("normal_classes", normal_classes), ("known_classes", known_classes)]:
+        strange = [] if values is None else np.setdiff1d(values, classes)
+        if len(strange):
+            raise ValueError(f"{name} holds {strange}, but y only {classes[:20]}.")
+    normal = np.isin(y, normal_classes)
+    known = ~normal if known_classes is None else np.isin(y, known_classes)
+    if np.any(known & normal):
+        raise ValueError(f"known_classes holds normal classes: {np.unique(y[known & normal])}.")
+    return np.flatnonzero(known), np.flatnonzero(~known & ~normal), np.flatnonzero(normal)
+
+
+def _share_and_count(name, value):
+    """Read a share (float) or a count (int); the other one is 0."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and value >= 0:
+        return 0.0, int(value)
+    if isinstance(value, Real) and not isinstance(value, Integral) and 0 <= value <= 1:
+        return float(value), 0
+    raise ValueError(f"{name} must be an int of at least 0 or a float in [0, 1], got {value!r}.")
+
+
+def _round_down(share, size):
+    """Share of size in whole rows, at least one if there is a share at all."""
+    if share == 0:
+        return 0
+    return max(1, int(share * size + 1e-9))  # .29 * 100 is a little less than 29
+
+
+def _check_available(name, n_asked, n_available, what):
+    if n_asked > n_available:
+        raise ValueError(
+            f"{name} asks for {n_asked} rows, but y holds only {n_available} {what}: lower it to "
+            f"at most {n_available}."
+        )
+
+
+def from_binary_labels(y, *, anomaly=1, rest="normal"):
+    """Turn 0/1 labels, or two named classes, into skad's labels.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        At most two distinct values, bool and text included.
+    anomaly : scalar, default=1
+        The value that stands for an anomaly.
+    rest : {"normal", "unlabeled"}, default="normal"
+        What the other value stands for.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), int
+        -1 for anomalies; +1 for the rest if it is normal, 0 if it is unlabelled.
+
+    Raises
+    ------
+    ValueError
+        When y holds more than two values, NaN, or -1 beside `anomaly` = 1, which looks as if it
+        were in skad's convention already.
+
+    Examples
+    --------
+    >>> from skad.datasets import from_binary_labels
+    >>> from_binary_labels([0, 0, 1])
+    array([ 1,  1, -1])
+    >>> from_binary_labels(["ok", "fraud", "ok"], anomaly="fraud", rest="unlabeled")
+    array([ 0, -1,  0])
+    """
+    if rest not in ("normal", "unlabeled"):
+        raise ValueError(f"rest must be 'normal' or 'unlabeled', got {rest!r}.")
+    y = np.asarray(column_or_1d(y))
+    values = set(y.tolist())
+    if any(value is None or value != value for value in values):
+        raise ValueError("y holds missing values: say which class they stand for.")
+    if len(values) > 2:
+        raise ValueError(
+            f"y holds {len(values)} distinct values, such as {sorted(map(str, values))[:5]}; at "
+            "most two can be read. For more classes see mask_labels(normal_classes=...)."
+        )
+    if anomaly == 1 and -1 in values:
+        raise ValueError(
+            "y holds -1, which is skad's label of an anomaly already. If 1 is the anomaly and -1 "
+            "the normal, pass -y to fit; if not, pass y as it is."
+        )
+    if anomaly not in values and not (anomaly == 1 and values <= {0}):
+        raise ValueError(f"anomaly={anomaly!r} does not occur in y, which holds {values}.")
+    return np.where(y == anomaly, -1, 1 if rest == "normal" else 0)
+
+
+def fetch_adbench(
+    name, *, data_home=None, download_if_missing=True, return_X_y=False, as_frame=False
+):
+    """Load one of the 47 tabular data sets of ADBench, downloading it when needed.
+
+    A download is checked against the size and hashes of a pinned commit before it is kept, and
+    nothing is ever unpickled.
+
+    Parameters
+    ----------
+    name : str
+        Such as "thyroid" or "38_thyroid"; a wrong one raises an error that lists them all.
+    data_home : str or path-like, default=None
+        Folder with the files, or to download them to: ``NAME.npz`` in it or in its subfolder
+        ``adbench``. A file that is already there is taken as it is, re-saved ones too. None: the
+        environment variable ``SKAD_DATA``, and without that scikit-learn's data home.
+    download_if_missing : bool, default=True
+        Whether to download a file that is not there, or raise an OSError.
+    return_X_y : bool, default=False
+        Whether to return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=False
+        Whether data and target are a pandas DataFrame and Series.
+
+    Returns
+    -------
+    Bunch or tuple
+        With `data` of shape (n_samples, n_features); `target` of shape (n_samples,) in skad's
+        convention, -1 anomaly and +1 normal; `feature_names`, `frame` (None unless `as_frame`),
+        `filename` and `DESCR`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a file that holds no table or only a pickled one.
+    OSError
+        When the file cannot be had, or is not the one that the pinned commit holds.
+
+    References
+    ----------
+    Han, Hu, Huang, Jiang and Zhao, "ADBench: Anomaly detection benchmark", NeurIPS 2022.
+
+    Examples
+    --------
+    >>> from skad.datasets import fetch_adbench, mask_labels
+    >>> X, y = fetch_adbench("thyroid", return_X_y=True)  # doctest: +SKIP
+    >>> rows, labels = mask_labels(y, labeled_anomalies=5, random_state=0)  # doctest: +SKIP
+    """
+    entry = _adbench_entry(name)
+    folder = data_home or os.environ.get("SKAD_DATA") or get_data_home()
+    folder, filename = Path(folder).expanduser(), f"{entry['file']}.npz"
+    candidates = [folder / filename, folder / "adbench" / filename]
+    path = next((path for path in candidates if path.exists()), None)
+    if path is None:
+        path = candidates[1]
+        if not download_if_missing:
+            raise OSError(
+                f"{filename} is neither in {folder} nor in its subfolder adbench. Pass "
+                "download_if_missing=True, or the folder that has it as data_home or in SKAD_DATA."
+            )
+        _download(entry, path)
+    X, y = _read(path)
+    names = [f"x{i}" for i in range(X.shape[1])]
+    frame = None
+    if as_frame:
+        import pandas as pd
+
+        frame = pd.DataFrame(X, columns=names).assign(target=y)
+        X, y = frame[names], frame["target"]
+    if return_X_y:
+        return X, y
+    return Bunch(
+        data=X,
+        target=y,
+        frame=frame,
+        feature_names=names,
+        filename=str(path),
+        DESCR=f"ADBench {entry['file']}: {X.shape[0]} rows, {X.shape[1]} features, "
+        f"{int((y == -1).sum())} anomalies. target: -1 anomaly, +1 normal.",
+    )
+
+
+def _adbench_entry(name):
+    with (resources.files("skad") / "adbench.csv").open(encoding="utf-8") as file:
+        entries = {entry["file"]: entry for entry in csv.DictReader(file)}
+    by_name = {full.partition("_")[2]: entry for full, entry in entries.items()}
+    entry = entries.get(name) or by_name.get(name)
+    if entry is None:
+        close = get_close_matches(str(name), by_name, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"No ADBench data set {name!r}.{hint} There are: {', '.join(by_name)}.")
+    return entry
+
+
+def _download(entry, path):
+    """Download to a temporary folder, and move the file into place only if it is the right one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        try:
+            downloaded = Path(
+                fetch_file(
+                    f"{ADBENCH_URL}/{path.name}", folder=folder, sha256=entry["sha256"] or None
+                )
+            )
+        except OSError as error:
+            raise OSError(
+                f"{path.name} could not be downloaded ({error}). Try again, or get the file "
+                "elsewhere and pass its folder as data_home or in SKAD_DATA."
+            ) from error
+        # Four files have no known sha256; a git blob's name is a hash of size and content.
+        content = downloaded.read_bytes()
+        blob = b"blob %d\0" % len(content) + content
+        if hashlib.sha1(blob, usedforsecurity=False).hexdigest() != entry["git_blob_sha1"]:
+            raise OSError(
+                f"{path.name} was downloaded but is not the file of the pinned commit: "
+                f"{len(content)} bytes came, {entry['bytes'] or 'other'} bytes were expected. Try "
+                "again, or get the file elsewhere and pass its folder as data_home."
+            )
+        os.replace(downloaded, path)
+
+
+def _read(path):
+    """X and y of an npz file, without unpickling; y in skad's convention."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            X, y = archive["X"], archive["y"]
+    except Exception as error:
+        advice = "Delete it to download it again"
+        if "allow_pickle" in str(error):
+            advice = "It holds pickled objects, which may run code: re-save it as plain numbers"
+        raise ValueError(f"{path} cannot be read as a table ({error}). {advice}.") from error
+    y = y.ravel()
+    if X.ndim != 2 or len(X) != len(y) or not np.isin(y, (0, 1)).all():
+        raise ValueError(
+            f"{path} must hold X of shape (n, d) and y of shape (n,) with 1 for an anomaly and 0 "
+            f"for the rest, got {X.shape} and {y.shape} with {np.unique(y)[:5]}."
+        )
+    return X, np.where(y == 1, -1, 1)
