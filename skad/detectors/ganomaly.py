@@ -162,6 +162,7 @@ class GANomaly(AdversarialDetector):
         "score_type": [StrOptions({"combined", "latent", "latent_squared", "contextual"})],
     }
 
+    _auto_sizes = (64, 32), 8
     _auto_image_sizes = {True: ((32, 64), 32), False: ((32, 64, 128), 100)}
     _restarts = True
 
@@ -223,11 +224,6 @@ class GANomaly(AdversarialDetector):
         self.margin = margin
         self.labeled_fraction = labeled_fraction
         self.score_type = score_type
-
-    @property
-    def _auto_sizes(self):
-        # A code as wide as the rows would let the network learn the identity.
-        return (64, 32), min(max(self.n_features_in_ // 4, 2), 32)
 
     @property
     def _drops_anomalies(self):
