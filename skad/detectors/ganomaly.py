@@ -233,7 +233,7 @@ class GANomaly(AdversarialDetector):
         return batch_strata(y, self.labeled_fraction)
 
     def _auto_steps(self, y):
-        return 200
+        return 400
 
     def _make_network(self, n_features):
         autoencoder = self._make_autoencoder(n_features)
