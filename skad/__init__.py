@@ -1,9 +1,11 @@
 """Deep semi-supervised anomaly detectors for scikit-learn."""
 
+from .detectors.ama import AMA
 from .detectors.autoencoder import Autoencoder
 from .detectors.deep_sad import DeepSAD
 from .detectors.deep_svdd import DeepSVDD
 from .detectors.esad import ESAD
+from .detectors.ganomaly import GANomaly
 from .detectors.ssad import SSAD
 from .detectors.ssdgm import SSDGM
 from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
@@ -11,6 +13,7 @@ from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "AMA",
     "ESAD",
     "SSAD",
     "SSDGM",
@@ -18,6 +21,7 @@ __all__ = [
     "ConformalDetector",
     "DeepSAD",
     "DeepSVDD",
+    "GANomaly",
     "NormalOnlyDetector",
     "TunedThresholdDetector",
 ]

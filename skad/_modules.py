@@ -40,13 +40,18 @@ class Standardize(nn.Module):
 
 
 class ScaleImage(nn.Module):
-    """Fixed first layer for flattened images: each channel's training range to [0, 1]."""
+    """Fixed first layer for flattened images: each channel's training range to [0, 1].
 
-    def __init__(self, X, image_shape):
+    With `symmetric` to [-1, 1], the range of tanh.
+    """
+
+    def __init__(self, X, image_shape, symmetric=False):
         super().__init__()
         channels = np.asarray(X, dtype=np.float64).reshape(len(X), image_shape[0], -1)
         low, high = channels.min(axis=(0, 2)), channels.max(axis=(0, 2))
         span = np.where(high > low, high - low, 1.0)
+        if symmetric:
+            low, span = low + span / 2, span / 2
         pixels = channels.shape[2]
         self.register_buffer("low", torch.from_numpy(np.repeat(low, pixels)))
         self.register_buffer("span", torch.from_numpy(np.repeat(span, pixels)))
@@ -118,14 +123,13 @@ def make_decoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True,
 
 def make_mlp(sizes, *, bias=True, batch_norm=False):
     """Linear layers of the given sizes with leaky ReLU between them, none after the last."""
-    # A bias before batch normalisation has no effect, and a gradient of rounding errors only.
-    *pairs, last = pairwise(sizes)
-    hidden = [nn.Linear(*pair, bias=bias and not batch_norm) for pair in pairs]
     layers = []
-    for linear in hidden:
-        norm = [nn.BatchNorm1d(linear.out_features, eps=1e-4, affine=bias)] if batch_norm else []
-        layers += [linear, *norm, nn.LeakyReLU()]
-    return nn.Sequential(*layers, nn.Linear(*last, bias=bias))
+    for n_in, n_out in pairwise(sizes[:-1]):
+        # Batch normalisation takes a bias away again; its gradient would be rounding noise.
+        layers += [nn.Linear(n_in, n_out, bias=bias and not batch_norm)]
+        layers += [nn.BatchNorm1d(n_out, eps=1e-4, affine=bias)] if batch_norm else []
+        layers += [nn.LeakyReLU()]
+    return nn.Sequential(*layers, nn.Linear(*sizes[-2:], bias=bias))
 
 
 class ReconstructionError(nn.Module):

@@ -149,16 +149,19 @@ class MemberNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        total, n_rows = 0.0, 0
+        totals, n_rows = {}, 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             batch_rows = batch[0].shape[1]
-            total = total + step["loss"].detach() * batch_rows
+            for name in step:
+                if name.endswith("loss"):
+                    totals[name] = totals.get(name, 0.0) + step[name].detach() * batch_rows
             n_rows += batch_rows
             self.n_steps_ += int(training)
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        self._record_loss(f"{prefix}_loss", (total / n_rows).cpu().numpy())
+        for name, total in totals.items():
+            self._record_loss(f"{prefix}_{name}", (total / n_rows).cpu().numpy())
 
     def _record_loss(self, name, member_losses):
         if not np.isfinite(member_losses).all():

@@ -137,6 +137,12 @@ class BaseDeepDetector(
         """Codes of scaled rows, (n_members, n_rows, latent_dim)."""
         return self.network_.encoder(rows)
 
+    _net_class = MemberNet
+
+    def _net_options(self):
+        """Further arguments of the skorch net."""
+        return {}
+
     def _strata(self, y):
         """Say which groups of rows each batch is drawn from; here all rows alike."""
         return batch_strata(y, None)
@@ -156,12 +162,14 @@ class BaseDeepDetector(
             labels = torch.from_numpy(y).to(device)
             network = self._make_members(self._make_network, X.shape[1]).to(device)
             criterion = self._make_criterion(network, rows, labels)
-            n_steps = self._auto_steps(y) if self.max_steps == "auto" else self.max_steps
-            net = self._train(network, criterion, rows, labels, n_steps)
+            net = self._train(network, criterion, rows, labels, self._n_steps(y))
             self.network_ = network.eval().double().requires_grad_(False)
             self.history_, self.n_iter_ = net.history, net.n_steps_
             self._n_features_out = self._transform(X[:1]).shape[1]
             return self._calibrate(X, y)
+
+    def _n_steps(self, y):
+        return self._auto_steps(y) if self.max_steps == "auto" else self.max_steps
 
     def _make_members(self, make, *args):
         """Build one network per member, each from its own seed, and stack them."""
@@ -186,7 +194,7 @@ class BaseDeepDetector(
             batch_size=self.batch_size,
             n_steps=n_steps,
         )
-        net = MemberNet(
+        net = self._net_class(
             network,
             criterion,
             optimizer=self.optimizer,
@@ -200,6 +208,7 @@ class BaseDeepDetector(
             ],
             device=X.device,
             verbose=self.verbose,
+            **self._net_options(),
         )
         return net.fit(batches, validation)
 

@@ -31,12 +31,25 @@ FAST = {
 # Settings per detector; any other public detector is checked as it comes (deep ones with FAST).
 CONFIGURATIONS = {
     "Autoencoder": [{"lr": 1e-3}, {"lr": 1e-3, "batch_norm": True, "n_estimators": 1}],
+    "AMA": [
+        {},
+        {
+            "margin": None,
+            "repel": False,
+            "simplex_weight": 0.2,
+            "spectral_norm": True,
+            "synthetic_share": 0.1,
+            "labeled_fraction": None,
+            "n_estimators": 1,
+        },
+    ],
     "DeepSAD": [
         {},
         {"loss": "inverse", "n_estimators": 1},
         {"n_estimators": 4, "labeled_fraction": None, "eta": 3.0},
         {"pretrain_steps": 5, "batch_norm": True},
     ],
+    "GANomaly": [{}, {"anomaly_weight": 0.0, "latent_dim": 2, "n_estimators": 1}],
     "DeepSVDD": [{"lr": 1e-3}, {"lr": 1e-3, "objective": "soft-boundary", "n_estimators": 1}],
     "SSDGM": [{}, {"prior": 0.1, "n_estimators": 1}],
 }

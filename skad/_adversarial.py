@@ -1,0 +1,159 @@
+"""What AMA and GANomaly share: a net with two optimizers, and the detectors' template."""
+
+import warnings
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval
+
+from ._gan_networks import make_dcgan_decoder, make_dcgan_encoder
+from ._modules import ScaleImage, code_width, make_decoder
+from ._net import MemberNet, clip_member_gradients
+from .base_deep import BaseDeepDetector
+
+COLLAPSED_LOSS = 1e-5  # of a discriminator that has won: it teaches nothing any more
+COLLAPSED_CODE = 1e-3  # spread of codes that have all shrunk to one point
+
+
+class AdversarialNet(MemberNet):
+    """Member net whose module's `critic` is trained against the rest, by its own optimizer.
+
+    The criterion, called with (network, X, y), gives what both losses need of a batch; its
+    ``critic_loss`` and ``generator_loss``, called with (network, batch), give one number a member.
+    """
+
+    def __init__(self, *args, critic_optimizer, critic_steps, restarts, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.critic_optimizer = critic_optimizer
+        self.critic_steps = critic_steps
+        self.restarts = restarts
+
+    def initialize_optimizer(self):
+        critic = list(self.module_.critic.named_parameters())
+        of_critic = {parameter for _, parameter in critic}
+        rest = [item for item in self.module_.named_parameters() if item[1] not in of_critic]
+        for name, parameters in (("optimizer", rest), ("critic_optimizer", critic)):
+            args, kwargs = self.get_params_for_optimizer(name, parameters)
+            setattr(self, f"{name}_", getattr(self, name)(*args, **kwargs))
+        self.first_critic_ = [
+            tensor.clone() for tensor in self.module_.critic.state_dict().values()
+        ]
+        return self
+
+    def train_step(self, batch, **fit_params):
+        network, criterion = self.module_, self.criterion_
+        fakes = criterion(network, *batch)
+        for _ in range(self.critic_steps):
+            critic_loss = criterion.critic_loss(network, fakes)
+            self._descend(self.critic_optimizer_, critic_loss, batch)
+        network.critic.requires_grad_(False)  # its gradients would be thrown away
+        loss = criterion.generator_loss(network, fakes)
+        self._descend(self.optimizer_, loss, batch)
+        network.critic.requires_grad_(True)
+        self.last_critic_loss_ = critic_loss.detach()
+        return {"loss": loss, "critic_loss": critic_loss, "y_pred": None}
+
+    def _descend(self, optimizer, loss, batch):
+        optimizer.zero_grad()
+        loss.sum().backward()
+        clip_member_gradients([p for group in optimizer.param_groups for p in group["params"]])
+        named = self.module_.named_parameters()
+        self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
+        optimizer.step()
+
+    def get_member_losses(self, X, y):
+        return self.criterion_.generator_loss(self.module_, self.criterion_(self.module_, X, y))
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        if training and self.restarts:
+            won = np.flatnonzero(self.last_critic_loss_.cpu() < COLLAPSED_LOSS).tolist()
+            self.restart_critics(won)
+            self.history.record("restarts", won)
+
+    def restart_critics(self, members):
+        """Give members' critics their first weights back, and forget the optimizer's moments."""
+        critic = self.module_.critic
+        for k in members:
+            for tensor, first in zip(critic.state_dict().values(), self.first_critic_, strict=True):
+                tensor[k] = first[k]
+            for parameter in critic.parameters():
+                for moment in self.critic_optimizer_.state[parameter].values():
+                    if getattr(moment, "shape", None) == parameter.shape:
+                        moment[k] = 0
+
+
+class AdversarialDetector(BaseDeepDetector):
+    """Base of the detectors whose autoencoder is trained against a critic."""
+
+    _parameter_constraints: dict = {
+        **BaseDeepDetector._parameter_constraints,
+        "critic_optimizer": [callable, None],
+        "critic_lr": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    _net_class = AdversarialNet
+    _restarts = False  # whether a critic that has won starts anew
+    critic_steps = 1
+
+    def __init__(self, *, critic_optimizer, critic_lr, **parameters):
+        super().__init__(**parameters)
+        self.critic_optimizer = critic_optimizer
+        self.critic_lr = critic_lr
+
+    def _net_options(self):
+        return {
+            "critic_optimizer": self.critic_optimizer or self.optimizer,
+            "critic_optimizer__lr": self.critic_lr or self.lr,
+            "critic_optimizer__weight_decay": self.weight_decay,
+            "critic_steps": self.critic_steps,
+            "restarts": self._restarts,
+        }
+
+    def _make_encoder(self, n_features):
+        if self.module is None and self.image_shape is not None:
+            return make_dcgan_encoder(self.image_shape, *self._sizes())
+        return super()._make_encoder(n_features, batch_norm=True)
+
+    def _make_autoencoder(self, n_features):
+        """Make the encoder, and the built-in decoder that fits it."""
+        encoder = self._make_encoder(n_features)
+        hidden, latent_dim = self._sizes()
+        if self.module is not None:
+            latent_dim = code_width(encoder, n_features)
+        if self.image_shape is None:
+            return encoder, make_decoder(n_features, hidden, latent_dim, batch_norm=True)
+        return encoder, make_dcgan_decoder(self.image_shape, hidden, latent_dim)
+
+    def _make_scaler(self, X):
+        if self.standardize and self.image_shape is not None:
+            return ScaleImage(X, self.image_shape, symmetric=True)
+        return super()._make_scaler(X)
+
+    def _calibrate(self, X, y):
+        usual = X[y != -1]
+        self.network_.fit_parts(torch.from_numpy(self._apply(self.network_.parts, usual)))
+        scores = super()._calibrate(X, y)
+        codes = self._apply(self._encode, usual)
+        if (codes.std(axis=1).max(axis=-1) < COLLAPSED_CODE).any():
+            self._warn_of_collapse("the codes of all rows have become the same")
+        if self._restarts:
+            losses = np.array(self.history_[-1]["train_critic_loss_members"])
+            if (losses < COLLAPSED_LOSS).any():
+                self._warn_of_collapse("the critic tells real from generated rows without error")
+        return scores
+
+    def _warn_of_collapse(self, what):
+        warnings.warn(
+            f"{type(self).__name__} has collapsed: {what}. Lower lr or critic_lr, or take more "
+            "members, of which some may not collapse (n_estimators).",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+
+def mean_where(mask, values):
+    """Mean over the rows of the mask, 0 where there are none."""
+    return torch.where(mask, values, 0).sum(-1) / mask.sum(-1).clamp(min=1)
