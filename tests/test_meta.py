@@ -37,7 +37,6 @@ METAS = [
     ConformalDetector(FOREST),
     ConformalDetector(OneClassSVM(), method="cross"),
     TunedThresholdDetector(OneClassSVM()),
-    TunedThresholdDetector(OneClassSVM(), objective="fpr", target=0.1),
 ]
 meta_estimators = pytest.mark.parametrize("meta", METAS, ids=str)
 
