@@ -1,7 +1,6 @@
 """Meta-estimators: the contract, thresholds by brute force, promises by simulation."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -38,7 +37,6 @@ METAS = [
     ConformalDetector(FOREST),
     ConformalDetector(OneClassSVM(), method="cross"),
     TunedThresholdDetector(OneClassSVM()),
-    TunedThresholdDetector(OneClassSVM(), objective="fpr", target=0.1),
 ]
 meta_estimators = pytest.mark.parametrize("meta", METAS, ids=str)
 
@@ -120,14 +118,13 @@ def test_contract_on_contamination(check):
 
 
 @meta_estimators
+@pytest.mark.filterwarnings("ignore::skad.exceptions.LabelConventionWarning")
+@pytest.mark.filterwarnings("ignore::skad.exceptions.ThresholdWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
 def test_scikit_learn_checks(meta):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LabelConventionWarning)
-        warnings.simplefilter("ignore", ThresholdWarning)
-        results = check_estimator(meta, on_skip=None)
-    assert {r["check_name"] for r in results if r["status"] != "passed"} == {
-        "check_array_api_input"
-    }
+    results = check_estimator(meta, on_skip=None)
+    assert len(results) > 40
+    assert {r["status"] for r in results} == {"passed"}
 
 
 @meta_estimators
