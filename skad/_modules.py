@@ -187,6 +187,7 @@ def reinitialised(module):
 
 # --- the member axis ----------------------------------------------------------------------------
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 # Layers that treat every row, or every number, by itself whatever the leading axes.
 _AXIS_FREE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
@@ -281,18 +282,20 @@ class VmappedMembers(nn.Module):
     """K networks of any kind at once, through torch's vmap (or one after the other).
 
     Holds one network whose tensors carry the leading axis; slices of them are put in for a call.
+    On a CPU convolutions go one after the other, which measures about twice as fast as vmap.
     """
 
     def __init__(self, members):
         super().__init__()
         self.net = copy.deepcopy(members[0])
         self.one_by_one = len(members) == 1
+        self.convolves = any(isinstance(m, CONVOLUTIONS) for m in self.net.modules())
         _stack_tensors(self.net, members)
 
     def forward(self, x):
         """Apply member k's network to ``x[k]``."""
         state = dict(chain(self.net.named_parameters(), self.net.named_buffers()))
-        if not self.one_by_one:
+        if not self.one_by_one and not (self.convolves and x.device.type == "cpu"):
             try:
                 return vmap(self._call, randomness="different")(state, x)
             except RuntimeError as refusal:

@@ -344,7 +344,8 @@ def check_odd_but_good_X(detector):
 
 
 def global_states():
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    numpy_state = [np.asarray(part).tolist() for part in np.random.get_state()]
+    return random.getstate(), numpy_state, torch.get_rng_state().tolist()
 
 
 def check_seed_fixes_scores(detector):

@@ -1,5 +1,7 @@
 """Training: batches, epochs, callbacks, stops, clipping, and when the loss is read."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -270,3 +272,30 @@ def test_cost_does_not_grow_with_rows():
         rows, labels, _ = make_problem(n=n)
         DeepSAD(callbacks=[Count()], **FAST).fit(rows, labels)
         assert sum(seen) == 40 * 128
+
+
+# --- devices ------------------------------------------------------------------------------------
+
+
+def test_auto_device_falls_back_to_the_cpu():
+    expected = DeepSAD(**FAST).fit(X, Y).score_samples(X)
+    if not torch.cuda.is_available():
+        assert_array_equal(DeepSAD(device="auto", **FAST).fit(X, Y).score_samples(X), expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_model_fitted_on_a_gpu_scores_on_a_cpu():
+    det = DeepSAD(device="cuda", **FAST).fit(X, Y)
+    expected = det.score_samples(X)
+    loaded = pickle.loads(pickle.dumps(det))
+    assert {p.device.type for p in loaded.network_.parameters()} == {"cpu"}
+    assert_allclose(loaded.score_samples(X), expected, rtol=1e-9)
+
+
+def test_pickled_network_is_on_the_cpu(monkeypatch):
+    """Without a GPU at hand: whatever the device, the pickled network has been moved."""
+    det = DeepSAD(**FAST).fit(X, Y)
+    moved = []
+    monkeypatch.setattr(type(det.network_), "cpu", lambda self: moved.append(True) or self)
+    pickle.dumps(det)
+    assert moved

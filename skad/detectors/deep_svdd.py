@@ -90,6 +90,9 @@ class DeepSVDD(HypersphereDetector):
     up to 4,096 rows drawn once, because a batch's quantile is noisy and budgets are short.
     Gradients are clipped to norm 10 per network.
 
+    Few steps are the default because more of them measured worse: nothing but the budget keeps
+    the network from drawing anomalies to the centre as well.
+
     References
     ----------
     .. [1] L. Ruff et al., "Deep One-Class Classification", ICML 2018.
