@@ -48,7 +48,16 @@ CONFIGURATIONS = {
         {"n_estimators": 4, "labeled_fraction": None, "eta": 3.0},
         {"pretrain_steps": 5, "batch_norm": True},
     ],
-    "GANomaly": [{}, {"anomaly_weight": 0.0, "latent_dim": 2, "n_estimators": 1}],
+    "GANomaly": [
+        {},
+        {
+            "anomaly_weight": 0.0,
+            "score_type": "latent",
+            "latent_dim": 2,
+            "n_estimators": 1,
+            "max_steps": 60,
+        },
+    ],
     "DeepSVDD": [{"lr": 1e-3}, {"lr": 1e-3, "objective": "soft-boundary", "n_estimators": 1}],
 }
 
