@@ -50,12 +50,20 @@ CONFIGURATIONS = {
         {"pretrain_steps": 5, "batch_norm": True},
     ],
     "ESAD": [{}, {"share_encoder": True, "n_estimators": 1, "lambda2": 0.3}],
-    "GANomaly": [{}, {"anomaly_weight": 0.0, "latent_dim": 2, "n_estimators": 1}],
+    "GANomaly": [
+        {},
+        {
+            "anomaly_weight": 0.0,
+            "score_type": "latent",
+            "latent_dim": 2,
+            "n_estimators": 1,
+            "max_steps": 60,
+        },
+    ],
     # Trained for long, it draws anomalies to the centre as well.
     "DeepSVDD": [{"lr": 2e-4}, {"lr": 2e-4, "objective": "soft-boundary", "n_estimators": 1}],
     "SSAD": [
         {},
-        {"kernel": "linear", "nu": 0.5},
         {"kernel": "poly", "degree": 2, "coef0": 1.0, "gamma": "auto"},
         {"C_unlabeled": 1.0, "max_samples": 20},
     ],

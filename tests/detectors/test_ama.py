@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -131,7 +133,7 @@ def test_losses_equal_naive_loops(changes):
     criterion = criterion_with(**changes, penalty_weight=0.0)
     criterion.noise = noise = Recorded([5, 6])
     with torch.no_grad():
-        network = stack_members(members).eval()
+        network = stack_members(copy.deepcopy(members)).eval()
         batch = criterion(network, rows, y)
         losses = [criterion.generator_loss(network, batch), criterion.critic_loss(network, batch)]
         for k, member in enumerate(members):
@@ -159,7 +161,7 @@ def test_sign_of_the_game_flips_with_the_label():
 def test_gradient_penalty_equals_finite_differences():
     members, (rows, _) = [make_member(seed) for seed in range(2)], make_batch(4)
     others = rows + torch.randn(rows.shape, generator=torch.Generator().manual_seed(1)).double()
-    penalty = gradient_penalty(stack_members(members), rows, others)
+    penalty = gradient_penalty(stack_members(copy.deepcopy(members)), rows, others)
     for k, member in enumerate(members):
         squares = []
         for row, other in zip(rows[k], others[k], strict=True):
