@@ -113,8 +113,9 @@ class ScoreInParts(nn.Module):
 
     def fit_parts(self, parts):
         """Learn location and scale of the parts from float64 (n_members, n_rows, n_parts)."""
-        spread = parts.std(dim=1, correction=0)
-        self.mean = parts.mean(dim=1).to(self.mean.device)
+        # Member by member, because sums over all at once round otherwise for one than for several.
+        spread = torch.stack([member.std(dim=0, correction=0) for member in parts])
+        self.mean = torch.stack([member.mean(dim=0) for member in parts]).to(self.mean.device)
         self.spread = torch.where(spread > 0, spread, 1.0).to(self.mean.device)
 
     def forward(self, rows):

@@ -163,7 +163,7 @@ class GANomaly(AdversarialDetector):
     }
 
     _auto_sizes = (64, 32), 8
-    _auto_image_sizes = {True: ((32, 64), 32), False: ((32, 64, 128), 100)}
+    _auto_image_sizes = {True: ((16, 32), 32), False: ((32, 64, 128), 64)}
     _restarts = True
 
     def __init__(
