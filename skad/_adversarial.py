@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval
 
 from ._gan_networks import make_dcgan_decoder, make_dcgan_encoder
 from ._modules import ScaleImage, code_width, make_decoder
-from ._net import MemberNet, clip_member_gradients
+from ._net import MemberNet
 from .base_deep import BaseDeepDetector
 
 COLLAPSED_LOSS = 1e-5  # of a discriminator that has won: it teaches nothing any more
@@ -54,14 +54,6 @@ class AdversarialNet(MemberNet):
         network.critic.requires_grad_(True)
         self.last_critic_loss_ = critic_loss.detach()
         return {"loss": loss, "critic_loss": critic_loss, "y_pred": None}
-
-    def _descend(self, optimizer, loss, batch):
-        optimizer.zero_grad()
-        loss.sum().backward()
-        clip_member_gradients([p for group in optimizer.param_groups for p in group["params"]])
-        named = self.module_.named_parameters()
-        self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
-        optimizer.step()
 
     def get_member_losses(self, X, y):
         return self.criterion_.generator_loss(self.module_, self.criterion_(self.module_, X, y))

@@ -129,12 +129,19 @@ class MemberNet(NeuralNet):
     def get_iterator(self, dataset, training=False):
         return dataset
 
-    def train_step_single(self, batch, **fit_params):
-        X, y = batch
-        loss = self.get_member_losses(X, y)
-        loss.sum().backward()
-        clip_member_gradients(self.module_.parameters())
+    def train_step(self, batch, **fit_params):
+        loss = self.get_member_losses(*batch)
+        self._descend(self.optimizer_, loss, batch)
         return {"loss": loss, "y_pred": None}
+
+    def _descend(self, optimizer, loss, batch):
+        """Let an optimizer take one step down the members' losses."""
+        optimizer.zero_grad()
+        loss.sum().backward()
+        clip_member_gradients([p for group in optimizer.param_groups for p in group["params"]])
+        named = self.module_.named_parameters()
+        self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
+        optimizer.step()
 
     def validation_step(self, batch, **fit_params):
         self._set_training(False)
