@@ -36,7 +36,7 @@ class Standardize(nn.Module):
         z = (x - self.center).mul_(self.inverse_scale).clamp_(-1e300, 1e300)
         linear = z.clamp(-self.KNEE, self.KNEE)
         excess = z.sub_(linear)
-        return linear.add_(excess / excess.abs().add_(1))
+        return linear.add_(excess.div_(excess.abs().add_(1)))
 
 
 class ScaleImage(nn.Module):
