@@ -458,7 +458,9 @@ def _newton_step(K, pull, E, gap, inside, ridge):
     A.flat[:: len(A) + 1] += ridge
     targets = np.column_stack([pull[inside], E.T])
     try:
-        solved = cho_solve(cho_factor(A, overwrite_a=True, check_finite=False), targets)
+        solved = targets  # of no rows, which older versions of scipy refuse
+        if len(A):
+            solved = cho_solve(cho_factor(A, overwrite_a=True, check_finite=False), targets)
     except LinAlgError:  # rounding, or a kernel that is not positive semi-definite
         return None, None
     theta = np.linalg.lstsq(E @ solved[:, 1:], gap + E @ solved[:, 0], rcond=1e-13)[0]
