@@ -8,7 +8,6 @@ release = version = skad.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
@@ -17,6 +16,8 @@ autosummary_generate = True
 numpydoc_show_class_members = False
 default_role = "literal"
 html_theme = "pydata_sphinx_theme"
+# Methods inherited from scikit-learn refer to its own glossary and guide.
+suppress_warnings = ["ref.term", "ref.ref"]
 exclude_patterns = ["_build", "examples"]
 sphinx_gallery_conf = {
     "examples_dirs": "examples",

@@ -59,7 +59,7 @@ member_seeds_ : list of int
     Each member's seed; ``random_state=member_seeds_[k], n_estimators=1`` trains member k alone.
 n_features_in_ : int
     Number of columns seen in fit.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the columns seen in fit, where X had any.
 """
 

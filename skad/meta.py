@@ -127,7 +127,7 @@ class NormalOnlyDetector(_MetaDetector):
         Threshold: ``decision_function = score_samples - offset_``.
     n_features_in_ : int
         Number of features seen by `detector_`, if it tells.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen by `detector_`, if it tells.
 
     Notes
@@ -210,7 +210,7 @@ class ConformalDetector(_MetaDetector):
         Threshold: ``decision_function = score_samples - offset_``; 0 for "cross".
     n_features_in_ : int
         Number of features seen by the detectors, if they tell.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen by the detectors, if they tell.
 
     See Also
@@ -496,7 +496,7 @@ class TunedThresholdDetector(_MetaDetector):
         Their labels.
     n_features_in_ : int
         Number of features seen by `detector_`, if it tells.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen by `detector_`, if it tells.
 
     See Also

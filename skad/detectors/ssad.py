@@ -79,7 +79,7 @@ class SSAD(BaseDetector):
     n_iter_ : int
         Newton steps over all rows solved for.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     Raises
     ------
