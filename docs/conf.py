@@ -13,8 +13,10 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 autosummary_generate = True
+templates_path = ["_templates"]
 numpydoc_show_class_members = False
 default_role = "literal"
+html_title = "skad"
 html_theme = "pydata_sphinx_theme"
 # Methods inherited from scikit-learn refer to its own glossary and guide.
 suppress_warnings = ["ref.term", "ref.ref"]
