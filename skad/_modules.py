@@ -238,6 +238,27 @@ def _stack_tensors(target, members, recurse=True):
             tensor.data = torch.stack([source[name].data for source in sources])
 
 
+def convolve_in_float32(network):
+    """Let a float64 network's convolutions compute in float32, on a CPU 5 to 20 times as fast.
+
+    Returns whether there are any.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, CONVOLUTIONS)]
+    for layer in layers:
+        layer.float()
+        layer.register_forward_pre_hook(_to_float32)
+        layer.register_forward_hook(_to_float64)
+    return bool(layers)
+
+
+def _to_float32(layer, args):
+    return (args[0].float(),)
+
+
+def _to_float64(layer, args, output):
+    return output.double()
+
+
 class StackedLinear(nn.Module):
     """K linear layers at once, (K, n_rows, n_in) to (K, n_rows, n_out)."""
 

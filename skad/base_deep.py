@@ -17,6 +17,7 @@ from ._labels import batch_strata
 from ._modules import (
     ScaleImage,
     Standardize,
+    convolve_in_float32,
     make_custom,
     make_decoder,
     make_encoder,
@@ -27,7 +28,8 @@ from ._progress import CallbackSupportMixin, report_fit_task, step_tasks
 from ._random import draw_seed, member_seeds, preserve_global_generators, seed_everything
 from .base import BaseDetector
 
-SCORE_CHUNK = 1024  # rows that go through a network at once when scoring
+SCORE_CHUNK = 1024  # rows that go through a network at once when scoring ...
+IMAGE_CHUNK = 128  # ... and if it convolves, always so many: float32 rounds by the shape
 
 
 class MeanScore(nn.Module):
@@ -164,6 +166,7 @@ class BaseDeepDetector(
             criterion = self._make_criterion(network, rows, labels)
             net = self._train(network, criterion, rows, labels, self._n_steps(y))
             self.network_ = network.eval().double().requires_grad_(False)
+            self._convolves = convolve_in_float32(self.network_)
             self.history_, self.n_iter_ = net.history, net.n_steps_
             self._n_features_out = self._transform(X[:1]).shape[1]
             return self._calibrate(X, y)
@@ -264,18 +267,19 @@ class BaseDeepDetector(
     def _apply(self, function, X):
         """Apply a function of (n_members, n_rows, n_features) to all rows, chunk by chunk."""
         device = next(self.network_.parameters()).device
+        results = []
         with torch.no_grad():
-            return torch.cat(
-                [
-                    function(chunk.to(device).expand(self.n_estimators, -1, -1)).cpu()
-                    for chunk in self._scaled_chunks(X)
-                ],
-                dim=1,
-            ).numpy()
+            for chunk in self._scaled_chunks(X, IMAGE_CHUNK if self._convolves else SCORE_CHUNK):
+                rows = chunk.to(device)
+                if self._convolves:
+                    rows = nn.functional.pad(rows, (0, 0, 0, IMAGE_CHUNK - len(rows)))
+                result = function(rows.expand(self.n_estimators, -1, -1))
+                results.append(result[:, : len(chunk)].cpu())
+        return torch.cat(results, dim=1).numpy()
 
-    def _scaled_chunks(self, X):
-        for start in range(0, len(X), SCORE_CHUNK):
-            chunk = np.array(X[start : start + SCORE_CHUNK], dtype=np.float64, order="C")
+    def _scaled_chunks(self, X, size=SCORE_CHUNK):
+        for start in range(0, len(X), size):
+            chunk = np.array(X[start : start + size], dtype=np.float64, order="C")
             yield self.scaler_(torch.from_numpy(chunk))
 
     def _make_scaler(self, X):

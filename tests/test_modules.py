@@ -1,6 +1,7 @@
 """Networks: scaling, encoders and decoders, users' modules, and the member axis."""
 
 import copy
+import pickle
 import warnings
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from skad import DeepSAD, DeepSVDD
+from skad import AMA, ESAD, SSDGM, Autoencoder, DeepSAD, DeepSVDD, GANomaly
 from skad._modules import (
     ScaleImage,
     Standardize,
@@ -19,6 +20,7 @@ from skad._modules import (
     make_encoder,
     stack_members,
 )
+from skad.base_deep import IMAGE_CHUNK
 
 from .checks import make_problem
 
@@ -95,6 +97,28 @@ def test_image_shape(method):
     assert det.transform(images).shape == (40, 2 * 32)
     convolutions = [p.shape for p in det.network_.parameters() if p.ndim == 5]
     assert convolutions == [(2, 8, 1, 5, 5), (2, 4, 8, 5, 5)]  # the LeNet for MNIST
+
+
+@pytest.mark.parametrize("method", [DeepSAD, ESAD, AMA, GANomaly, Autoencoder, SSDGM])
+def test_image_scores_depend_on_the_row_alone(method):
+    images = np.random.RandomState(0).rand(2 * IMAGE_CHUNK + 5, 12 * 10)
+    det = method(image_shape=(1, 12, 10), hidden_layer_sizes=(3, 2), n_estimators=2, **FAST)
+    scores = det.fit(images[:30]).score_samples(images)
+    for rows in ([0], [IMAGE_CHUNK], [3, 260, 129], slice(None, None, -1)):
+        assert_allclose(det.score_samples(images[rows]), scores[rows], rtol=1e-12, atol=1e-12)
+    loaded = pickle.loads(pickle.dumps(det))
+    assert_array_equal(loaded.score_samples(images), scores)
+
+
+def test_convolutions_in_float32_change_scores_by_rounding_alone():
+    images = np.random.RandomState(0).rand(30, 12 * 10)
+    det = DeepSAD(image_shape=(1, 12, 10), hidden_layer_sizes=(3, 2), **FAST).fit(images)
+    scores = det.score_samples(images)
+    convolutions = [m for m in det.network_.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert {p.dtype for layer in convolutions for p in layer.parameters()} == {torch.float32}
+    for layer in convolutions:
+        layer.double()._forward_pre_hooks.clear()
+    assert_allclose(det.score_samples(images), scores, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 27), (784,), (28, 28)])

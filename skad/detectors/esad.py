@@ -108,7 +108,7 @@ class ESAD(BaseDeepDetector):
     Julia (OutlierDetectionNetworks.jl) that cites the paper for them: loss, score, both lambdas at
     1. Ours: normal noise (the paper's is not known to us; scores hardly depend on it), two encoders
     (that implementation has one), ``||s|| = sqrt(sum(s ** 2) + 1e-6)``, balanced batches, several
-    small networks, few steps (100, for images 200). Labelled normals count like unlabelled rows,
+    small networks, few steps (100, for images 600). Labelled normals count like unlabelled rows,
     only oftener in a batch.
 
     References
@@ -156,7 +156,7 @@ class ESAD(BaseDeepDetector):
         image_shape=None,
         n_estimators=8,
         max_steps="auto",
-        batch_size=128,
+        batch_size=64,
         lr=2e-3,
         weight_decay=0.0,
         optimizer=torch.optim.Adam,
@@ -195,7 +195,7 @@ class ESAD(BaseDeepDetector):
         self.score_type = score_type
 
     def _auto_steps(self, y):
-        return 100 if self.image_shape is None else 200
+        return 100 if self.image_shape is None else 600
 
     def _strata(self, y):
         return batch_strata(y, self.labeled_fraction)
