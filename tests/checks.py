@@ -516,8 +516,12 @@ def check_members_equal_nets_trained_alone(detector):
 
 def check_training_moves_weights(detector):
     X, y, _ = make_problem()
+    budgets = {"max_steps"}  # and that of parts which are trained beforehand
+    if detector.get_params().get("pretrain_steps"):
+        budgets.add("pretrain_steps")
     short, longer = (
-        clone(detector).set_params(max_steps=steps, random_state=0).fit(X, y) for steps in (1, 40)
+        clone(detector).set_params(random_state=0, **dict.fromkeys(budgets, steps)).fit(X, y)
+        for steps in (1, 40)
     )
     assert short.n_iter_ == 1
     assert longer.n_iter_ == 40

@@ -67,7 +67,7 @@ CONFIGURATIONS = {
         {"kernel": "poly", "degree": 2, "coef0": 1.0, "gamma": "auto"},
         {"C_unlabeled": 1.0, "max_samples": 20},
     ],
-    "SSDGM": [{}, {"prior": 0.1, "n_estimators": 1}],
+    "SSDGM": [{}, {"prior": 0.1, "n_estimators": 1, "pretrain_steps": 50}],
 }
 
 

@@ -132,6 +132,7 @@ class GANomaly(AdversarialDetector):
     rows that are scored. The critic steps before the generator, on the same reconstructions.
 
     The paper's setting is ``GANomaly(anomaly_weight=0, score_type="latent", n_estimators=1,
+    batch_size=64,
     lr=2e-4, optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)), max_steps=15 * n // 64)`` for
     n rows.
 
@@ -162,7 +163,7 @@ class GANomaly(AdversarialDetector):
         "score_type": [StrOptions({"combined", "latent", "latent_squared", "contextual"})],
     }
 
-    _auto_sizes = (64, 32), 8
+    _auto_sizes = (64, 32), 32
     _auto_image_sizes = {True: ((16, 32), 32), False: ((32, 64, 128), 64)}
     _restarts = True
 
@@ -182,10 +183,10 @@ class GANomaly(AdversarialDetector):
         latent_dim="auto",
         module=None,
         image_shape=None,
-        n_estimators=3,
+        n_estimators=2,
         max_steps="auto",
-        batch_size=64,
-        lr=4e-3,
+        batch_size=256,
+        lr=8e-3,
         weight_decay=0.0,
         optimizer=torch.optim.Adam,
         contamination=0.1,
@@ -233,7 +234,7 @@ class GANomaly(AdversarialDetector):
         return batch_strata(y, self.labeled_fraction)
 
     def _auto_steps(self, y):
-        return 400
+        return 200
 
     def _make_network(self, n_features):
         autoencoder = self._make_autoencoder(n_features)
