@@ -1,21 +1,20 @@
-"""ESAD's figures, one sub-command each: few_labels, odds, mnist, steadiness, speed.
+"""ESAD's figures, one sub-command each: few_labels, odds, steadiness.
 
 SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.esad odds
 
-Tables go to benchmarks/results/esad_*.csv; the MNIST picture to the path given with --picture.
+Tables go to benchmarks/results/esad_*.csv.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from skad import ESAD, DeepSAD
+from skad import ESAD
 
-from .protocol import data_folder, dataset_names, evaluate, few_labels, load
+from .protocol import dataset_names, evaluate, few_labels, load
 
 RESULTS = Path(__file__).parent / "results"
 # Held-out AUC of the official Deep SAD code on the same split rule, five seeds, and the AUC of
@@ -84,61 +83,6 @@ def run_odds(args):
     print(table.mean().round(4).to_dict())
 
 
-def mnist_problem(normal=8, anomaly=0, n_train=6000, labeled_share=0.05, n_test=3000, seed=0):
-    """One digit is normal, one other is labelled as anomalous; all ten are in the test part."""
-    with np.load(data_folder() / "images" / "mnist.npz") as archive:
-        X, digit, is_test = archive["X"], archive["y"], archive["is_test"]
-    rng = np.random.RandomState(seed)
-    test = rng.permutation(np.flatnonzero(is_test))[:n_test]
-    n_labeled = round(labeled_share * n_train)
-    normals = rng.permutation(np.flatnonzero(~is_test & (digit == normal)))[: n_train - n_labeled]
-    labeled = rng.permutation(np.flatnonzero(~is_test & (digit == anomaly)))[:n_labeled]
-    X = X.reshape(len(X), -1)
-    X_train, X_test = (X[rows].astype(np.float32) for rows in (np.r_[normals, labeled], test))
-    y_train = np.r_[np.zeros(len(normals), dtype=int), -np.ones(len(labeled), dtype=int)]
-    return X_train, y_train, X_test, digit[test]
-
-
-def run_mnist(args):
-    """Digit 8 against all others, each other digit in turn the one that is labelled.
-
-    One network instead of eight: convolutions take their time on two cores.
-    """
-    rows = []
-    for anomaly in args.digits:
-        for seed in args.seeds:
-            X, y, X_test, digit = mnist_problem(anomaly=anomaly, seed=seed)
-            start = time.perf_counter()
-            detector = ESAD(image_shape=(1, 28, 28), n_estimators=1, random_state=seed).fit(X, y)
-            fit_s = time.perf_counter() - start
-            score = -detector.decision_function(X_test)
-            auc = roc_auc_score(digit != 8, score)
-            rows.append({"labeled_digit": anomaly, "seed": seed, "auc": auc, "fit_s": fit_s})
-            print(rows[-1], flush=True)
-    save(pd.DataFrame(rows), "mnist")
-    if args.picture:
-        draw_reconstructions(detector, X_test, digit, args.digits[-1], args.picture)
-
-
-def draw_reconstructions(detector, X, digit, anomaly, path):
-    """Draw normals, labelled and never labelled anomalies above what the first member makes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    unseen = (anomaly + 1) % 10 if (anomaly + 1) % 10 != 8 else 9
-    picks = np.concatenate([np.flatnonzero(digit == d)[:6] for d in (8, anomaly, unseen)])
-    images = detector._apply(lambda rows: detector.network_(rows)[1], X[picks])[0]
-    figure, axes = plt.subplots(2, len(picks), figsize=(len(picks) * 0.7, 1.9))
-    for column, (row, image) in enumerate(zip(X[picks], images, strict=True)):
-        for axis, pixels in zip(axes[:, column], (row / 255, image), strict=True):
-            axis.imshow(pixels.reshape(28, 28), cmap="gray", vmin=0, vmax=1)
-            axis.axis("off")
-    figure.suptitle(f"8 (normal), {anomaly} (labelled anomaly), {unseen} (never labelled)")
-    figure.savefig(path, dpi=110)
-
-
 def run_steadiness(args):
     """Spread of AUC over seeds of the detector, on one split; a loss that is not finite raises."""
     rows = []
@@ -155,24 +99,6 @@ def run_steadiness(args):
         print(table.groupby("dataset").auc.agg(["mean", "std", "count"]).round(4).to_string())
 
 
-def run_speed(args):
-    """Processor time of fit against DeepSAD's, both with defaults, taken in turns."""
-    rows = []
-    for name in ("6_cardio", "30_satellite", "35_SpamBase", "32_shuttle"):
-        X, y, *_ = few_labels(name, 0)
-        for turn in range(5):
-            seconds = {}
-            for detector in (DeepSAD(random_state=turn), ESAD(random_state=turn)):
-                start = time.process_time()
-                detector.fit(X, y)
-                seconds[type(detector).__name__] = time.process_time() - start
-            rows.append({"dataset": name, "turn": turn, **seconds})
-    table = pd.DataFrame(rows)
-    save(table, "speed")
-    table = table.groupby("dataset")[["DeepSAD", "ESAD"]].median()
-    print(table.assign(ratio=table.ESAD / table.DeepSAD).round(3).to_string())
-
-
 def save(table, name):
     RESULTS.mkdir(exist_ok=True)
     table.round(6).to_csv(RESULTS / f"esad_{name}.csv", index=False)
@@ -183,14 +109,10 @@ if __name__ == "__main__":
     commands = {
         "few_labels": (run_few_labels, 3),
         "odds": (run_odds, 5),
-        "mnist": (run_mnist, 1),
         "steadiness": (run_steadiness, 20),
-        "speed": (run_speed, 5),
     }
     parser.add_argument("command", choices=commands)
     parser.add_argument("--seeds", type=int, nargs="*")
-    parser.add_argument("--digits", type=int, nargs="*", default=[0])
-    parser.add_argument("--picture")
     args = parser.parse_args()
     run, n_seeds = commands[args.command]
     args.seeds = args.seeds or range(n_seeds)

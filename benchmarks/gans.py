@@ -1,13 +1,11 @@
-"""AMA and GANomaly: few labels on 24 data sets, steadiness, 20 seeds, MNIST.
+"""AMA and GANomaly: few labels on 24 data sets, steadiness, 20 seeds.
 
-Writes csv files and pictures of reconstructions to benchmarks/results.
+Writes csv files to benchmarks/results.
 
-    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.gans tables|steady|seeds|images
+    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.gans tables|steady|seeds
 """
 
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 from sklearn.ensemble import IsolationForest
@@ -15,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from skad import AMA, DeepSAD, GANomaly
 
-from .protocol import data_folder, dataset_names, evaluate, few_labels, mean, write
+from .protocol import dataset_names, evaluate, few_labels, mean, write
 
 METHODS = {"AMA": AMA, "GANomaly": GANomaly}
 DETECTORS = {
@@ -83,49 +81,6 @@ def seeds(n_seeds=20):
                 )
                 print(rows[-1], flush=True)
             write("gans_seeds.csv", rows)
-
-
-def images(*titles):
-    """MNIST: 8 is normal, 300 labelled anomalies are 0, all digits are tested."""
-    with np.load(data_folder() / "images" / "mnist.npz") as archive:
-        X, digit, is_test = archive["X"], archive["y"], archive["is_test"]
-    X = X.reshape(len(X), -1).astype(np.float32)
-    eights, zeros = np.flatnonzero(~is_test & (digit == 8)), np.flatnonzero(~is_test & (digit == 0))
-    train = np.r_[zeros[:300], eights[:5700]]
-    y = np.where(digit[train] == 8, 0, -1)
-    test = np.r_[
-        np.flatnonzero(is_test & (digit == 8)), np.flatnonzero(is_test & (digit != 8))[::4]
-    ]
-    rows = []
-    for title in titles or METHODS:
-        labels = y if title == "AMA" else None
-        used = train if title == "AMA" else train[y == 0]
-        start = time.perf_counter()
-        detector = METHODS[title](image_shape=(1, 28, 28), random_state=0).fit(X[used], labels)
-        fit_s = time.perf_counter() - start
-        score = -detector.decision_function(X[test])
-        auc = roc_auc_score(digit[test] != 8, score)
-        rows.append({"detector": title, "auc": auc, "fit_s": fit_s})
-        print(rows[-1], flush=True)
-        write("gans_images.csv", rows)
-        draw(detector, X[test], digit[test], title)
-
-
-def draw(detector, X, digit, title):
-    """Picture of one image of each digit above its reconstruction."""
-    from matplotlib import pyplot as plt
-
-    rows = X[[np.flatnonzero(digit == d)[0] for d in range(10)]]
-    scaled = next(detector._scaled_chunks(rows)).expand(detector.n_estimators, -1, -1)
-    fakes = detector.network_.decoder(detector.network_.encoder(scaled))[0]
-    figure, axes = plt.subplots(2, 10, figsize=(10, 2.3))
-    for axis, image in zip(axes.flat, [*scaled[0], *fakes], strict=True):
-        axis.imshow(image.reshape(28, 28), cmap="gray", vmin=-1, vmax=1)
-        axis.axis("off")
-    figure.suptitle(f"{title}: test images and their reconstructions (8 is normal)")
-    path = Path(__file__).parent / "results" / f"{title.lower()}_mnist.png"
-    figure.savefig(path, dpi=60)
-    plt.close(figure)
 
 
 if __name__ == "__main__":
