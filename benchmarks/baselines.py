@@ -2,9 +2,9 @@
 
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.baselines [SEED ...]
 
-writes benchmarks/results/baselines.csv: a row for each data set, seed (0, 1 and 2 by default) and method. A
-hybrid is a shallow detector on an autoencoder's codes, the same for all hybrids of a data set.
-Shallow detectors that cannot use labels are fitted without the labelled anomalies.
+writes benchmarks/results/baselines.csv: a row for each data set, seed (0, 1 and 2 by default) and
+method. A hybrid is a shallow detector on an autoencoder's codes, the same for all hybrids of a data
+set. Shallow detectors that cannot use labels are fitted without the labelled anomalies.
 """
 
 import sys

@@ -166,7 +166,7 @@ class BaseDeepDetector(
             criterion = self._make_criterion(network, rows, labels)
             net = self._train(network, criterion, rows, labels, self._n_steps(y))
             self.network_ = network.eval().double().requires_grad_(False)
-            self._convolves = convolve_in_float32(self.network_)
+            self._convolves = rows.device.type == "cpu" and convolve_in_float32(self.network_)
             self.history_, self.n_iter_ = net.history, net.n_steps_
             self._n_features_out = self._transform(X[:1]).shape[1]
             return self._calibrate(X, y)
