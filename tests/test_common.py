@@ -56,6 +56,7 @@ CONFIGURATIONS = {
             "anomaly_weight": 0.0,
             "score_type": "latent",
             "latent_dim": 2,
+            "batch_size": 64,
             "n_estimators": 1,
             "max_steps": 60,
         },
