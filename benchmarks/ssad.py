@@ -6,29 +6,18 @@ Parts: right, fast, scoring, quality, large; all without an argument. Each part 
 benchmarks/results/ssad_<part>.csv. Times are medians of runs taken in turns within one process.
 """
 
-import csv
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import average_precision_score
 from sklearn.svm import OneClassSVM
 
-from benchmarks.protocol import evaluate, few_labels, load, mean
+from benchmarks.protocol import evaluate, few_labels, load, mean, write
 from skad import SSAD
 from tests.detectors import test_ssad as problems
-
-
-def write(part, rows):
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    with open(folder / f"ssad_{part}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(k for row in rows for k in row)))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def seconds(function):
@@ -217,4 +206,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     parts = {part.__name__: part for part in (right, fast, scoring, quality, large)}
     for part in sys.argv[1:] or parts:
-        write(part, parts[part]())
+        write(f"ssad_{part}.csv", parts[part]())

@@ -56,7 +56,8 @@ network_ : torch.nn.Module
 scaler_ : torch.nn.Module
     The scaling of rows.
 member_seeds_ : list of int
-    Each member's seed; ``random_state=member_seeds_[k], n_estimators=1`` trains member k alone.
+    Each member's seed; ``random_state=member_seeds_[k], n_estimators=1`` trains member k alone: the
+    same up to rounding, and bit for bit where a batch is a multiple of 4 rows.
 n_features_in_ : int
     Number of columns seen in fit.
 feature_names_in_ : ndarray of shape (`n_features_in_`,)

@@ -116,6 +116,11 @@ def test_convolutions_in_float32_change_scores_by_rounding_alone():
     scores = det.score_samples(images)
     convolutions = [m for m in det.network_.modules() if isinstance(m, torch.nn.Conv2d)]
     assert {p.dtype for layer in convolutions for p in layer.parameters()} == {torch.float32}
+    batches = []
+    convolutions[0].register_forward_pre_hook(lambda layer, args: batches.append(len(args[0])))
+    det.score_samples(images[:1])
+    det.score_samples(images)
+    assert set(batches) == {IMAGE_CHUNK}  # whatever is scored, so that it rounds alike
     for layer in convolutions:
         layer.double()._forward_pre_hooks.clear()
     assert_allclose(det.score_samples(images), scores, rtol=1e-4, atol=1e-5)

@@ -132,9 +132,8 @@ class GANomaly(AdversarialDetector):
     rows that are scored. The critic steps before the generator, on the same reconstructions.
 
     The paper's setting is ``GANomaly(anomaly_weight=0, score_type="latent", n_estimators=1,
-    batch_size=64,
-    lr=2e-4, optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)), max_steps=15 * n // 64)`` for
-    n rows.
+    batch_size=64, lr=2e-4, optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999)), max_steps=15 *
+    n // 64)`` for n rows. One network alone depends much on its seed.
 
     References
     ----------
