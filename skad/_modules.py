@@ -32,11 +32,12 @@ class Standardize(nn.Module):
         self.register_buffer("inverse_scale", torch.from_numpy(1 / scale))
 
     def forward(self, x):
-        """Map float64 rows to standardised rows."""
-        z = (x - self.center).mul_(self.inverse_scale).clamp_(-1e300, 1e300)
+        """Map rows to standardised rows."""
+        bound = torch.finfo(x.dtype).max / 1e8  # two huge numbers must not add up to infinity
+        z = ((x - self.center) * self.inverse_scale).clamp(-bound, bound)
         linear = z.clamp(-self.KNEE, self.KNEE)
-        excess = z.sub_(linear)
-        return linear.add_(excess.div_(excess.abs().add_(1)))
+        excess = z - linear
+        return linear + excess / (1 + excess.abs())
 
 
 class ScaleImage(nn.Module):
@@ -57,7 +58,7 @@ class ScaleImage(nn.Module):
         self.register_buffer("span", torch.from_numpy(np.repeat(span, pixels)))
 
     def forward(self, x):
-        """Map float64 rows of pixels to the unit range (training images exactly)."""
+        """Map rows of pixels to the unit range (training images exactly)."""
         return (x - self.low) / self.span
 
 
@@ -132,10 +133,23 @@ def make_mlp(sizes, *, bias=True, batch_norm=False):
     return nn.Sequential(*layers, nn.Linear(*sizes[-2:], bias=bias))
 
 
-class ReconstructionError(nn.Module):
-    """Mean squared reconstruction error of each row by an encoder and a decoder."""
+class DetectorNetwork(nn.Module):
+    """Base of the methods' networks: called on rows, they give anomaly scores.
+
+    They are written for one member and work with any leading axes, (..., n_rows, n_features) to
+    (..., n_rows).
+    """
 
     member_axis = True
+    noise = None  # while the network trains: random numbers, each member's from its own seed
+
+    def encode(self, rows):
+        """Codes of rows, (..., n_rows, latent_dim)."""
+        return self.encoder(rows)
+
+
+class ReconstructionError(DetectorNetwork):
+    """Mean squared reconstruction error of each row by an encoder and a decoder."""
 
     def __init__(self, encoder, decoder):
         super().__init__()
@@ -144,6 +158,36 @@ class ReconstructionError(nn.Module):
     def forward(self, rows):
         """Map (..., n_rows, n_features) to (..., n_rows)."""
         return (self.decoder(self.encoder(rows)) - rows).square().mean(-1)
+
+
+class ScoreInParts(DetectorNetwork):
+    """Base of networks whose score adds up parts, standardised by training rows.
+
+    A subclass writes ``parts(rows)``, (..., n_rows, n_parts).
+    """
+
+    def __init__(self, n_parts, center=True, scale=True):
+        super().__init__()
+        self.center, self.scale = center, scale
+        self.register_buffer("mean", torch.zeros(n_parts))
+        self.register_buffer("spread", torch.ones(n_parts))
+
+    def fit_parts(self, parts):
+        """Learn location and scale of the parts from float64 (n_members, n_rows, n_parts)."""
+        # Member by member, because sums over all at once round otherwise for one than for several.
+        if self.center:
+            self.mean = torch.stack([member.mean(dim=0) for member in parts]).to(self.mean)
+        if self.scale:
+            spread = torch.stack([member.std(dim=0, correction=0) for member in parts])
+            self.spread = torch.where(spread > 0, spread, 1.0).to(self.mean)
+
+    def forward(self, rows):
+        """Map (..., n_rows, n_features) to (..., n_rows)."""
+        return self.standardised_parts(rows).sum(-1)
+
+    def standardised_parts(self, rows):
+        """Parts of the score in units of their spread, (..., n_rows, n_parts)."""
+        return (self.parts(rows) - self.mean.unsqueeze(-2)) / self.spread.unsqueeze(-2)
 
 
 def make_custom(module, n_features):
@@ -196,7 +240,7 @@ def stack_members(members):
     """Stack K networks of the same structure into one, with a leading axis of length K.
 
     Linear layers become one batched matrix product, which is much faster than a loop. A class that
-    sets ``member_axis = True`` promises that its own forward bears leading axes, so only its
+    sets ``member_axis = True`` promises that its own forward works with leading axes, so only its
     children are stacked. Whatever else goes through vmap as a whole.
     """
     first = members[0]
@@ -309,7 +353,8 @@ class VmappedMembers(nn.Module):
     def __init__(self, members):
         super().__init__()
         self.net = copy.deepcopy(members[0])
-        self.one_by_one = len(members) == 1
+        self.n_members = len(members)
+        self.one_by_one = self.n_members == 1
         self.convolves = any(isinstance(m, CONVOLUTIONS) for m in self.net.modules())
         _stack_tensors(self.net, members)
 
@@ -331,3 +376,29 @@ class VmappedMembers(nn.Module):
 
     def _call(self, state, rows):
         return functional_call(self.net, state, (rows,))
+
+    def unstack(self):
+        """Give each member a network of its own."""
+        networks = nn.ModuleList(copy.deepcopy(self.net) for _ in range(self.n_members))
+        for k, network in enumerate(networks):
+            for kind in ("named_parameters", "named_buffers"):
+                for name, tensor in getattr(network, kind)():
+                    tensor.data = dict(getattr(self.net, kind)())[name][k].data.clone()
+        return MemberList(networks)
+
+
+class MemberList(nn.ModuleList):
+    """K networks of any kind, one after the other: calls swap no tensors, unlike vmap's."""
+
+    def forward(self, x):
+        """Apply member k's network to ``x[k]``."""
+        return torch.stack([network(rows) for network, rows in zip(self, x, strict=True)])
+
+
+def unstack_vmapped(network):
+    """Replace what went through vmap in training by a list of the members' networks."""
+    if isinstance(network, VmappedMembers):
+        return network.unstack()
+    for name, child in network.named_children():
+        setattr(network, name, unstack_vmapped(child))
+    return network

@@ -94,7 +94,11 @@ class _StopRequested(Exception):
 
 
 class MemberNet(NeuralNet):
-    """skorch net over stacked members; the criterion returns one loss per member."""
+    """skorch net over stacked members.
+
+    The criterion is a function ``criterion(network, rows, y)`` of the stacked network and a batch;
+    it returns one loss per member.
+    """
 
     def fit(self, batches, validation=None):
         """Train on `MemberBatches`; a callback may end it early, Ctrl-C leaves as an error."""
@@ -123,6 +127,10 @@ class MemberNet(NeuralNet):
     def get_default_callbacks(self):
         return [("progress", StepProgress())] if self.verbose else []
 
+    def initialize_criterion(self):
+        self.criterion_ = self.criterion  # skorch would call it: it expects a class
+        return self
+
     def get_split_datasets(self, X, y=None, **fit_params):
         return X
 
@@ -150,7 +158,7 @@ class MemberNet(NeuralNet):
 
     def get_member_losses(self, X, y):
         """Loss of a batch, one number per member."""
-        return self.criterion_(self.module_(X), y)
+        return self.criterion_(self.module_, X, y)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         if iterator is None:

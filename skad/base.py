@@ -1,14 +1,13 @@
 """The detector contract: labels, threshold, predict, score."""
 
 from contextlib import contextmanager
-from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._labels import check_training_labels
+from ._parameters import Contamination, DeclaredParameters
 from .metrics import roc_auc_score
 
 # Below so few unlabelled rows a quantile of their scores says nothing.
@@ -81,14 +80,30 @@ class DetectorMixin(OutlierMixin):
         return roc_auc_score(y, self.decision_function(X))
 
 
-class BaseDetector(DetectorMixin, BaseEstimator):
+class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
     """Template of a detector that learns from X and labels in {-1, 0, +1}.
 
     A subclass writes two hooks over validated input: ``_fit(X, y)``, which returns the training
     rows' scores, and ``_score_samples(X)``; in both, higher means more normal, float64.
+
+    Parameters
+    ----------
+    contamination : float in (0, 0.5]
+        Share of the unlabelled rows to flag: it sets `offset_`. With fewer than 20 unlabelled
+        rows it is the share of all rows but the labelled anomalies.
+
+    Attributes
+    ----------
+    offset_ : float
+        Threshold on `score_samples`.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns seen in fit, where X had any.
     """
 
-    _parameter_constraints: dict = {"contamination": [Interval(Real, 0, 0.5, closed="right")]}
+    contamination: Contamination = 0.1
+
     _drops_anomalies = False  # True for a method that learns from the other rows only
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -3,41 +3,31 @@
 import copy
 import math
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ._labels import batch_strata
-from ._modules import (
-    ScaleImage,
-    Standardize,
-    convolve_in_float32,
-    make_custom,
-    make_decoder,
-    make_encoder,
-    stack_members,
-)
+from ._modules import ScaleImage, Standardize, make_custom, make_decoder, make_encoder, stack_members
 from ._net import MemberBatches, MemberNet, ValidationRows
+from ._parameters import Count, DeclaredParameters, Fraction, NonNegative, Positive, RandomState
 from ._progress import CallbackSupportMixin, report_fit_task, step_tasks
-from ._random import draw_seed, member_seeds, preserve_global_generators, seed_everything
+from ._random import (
+    MemberNoise,
+    draw_seed,
+    member_seeds,
+    preserve_global_generators,
+    seed_everything,
+)
+from ._scoring import CHUNK, ScoringModule
 from .base import BaseDetector
-
-SCORE_CHUNK = 1024  # rows that go through a network at once when scoring ...
-IMAGE_CHUNK = 128  # ... and if it convolves, always so many: float32 rounds by the shape
-
-
-class MeanScore(nn.Module):
-    """The loss of a method that makes the anomaly score of all rows small."""
-
-    def forward(self, scores, y):
-        """Average over rows; one number per member."""
-        return scores.mean(-1)
 
 
 class BaseDeepDetector(
@@ -45,74 +35,96 @@ class BaseDeepDetector(
 ):
     """Template of a deep detector: scaling, members, training through skorch, scores, codes.
 
-    A subclass writes two hooks. ``_make_network(n_features)`` builds one member's network: called
-    on rows it gives their anomaly scores, and its ``encoder`` gives their codes.
-    ``_make_criterion(network, X, y)`` builds the loss of a batch of those outputs, one number per
-    member; it gets the stacked network and all scaled training rows, to find a centre with.
+    A subclass says what its network is, ``_make_network(n_features)``: a `DetectorNetwork` of one
+    member, which gives the anomaly scores of rows. It may say what a batch costs,
+    ``_loss(network, rows, y)``, one number per member; what has to be found before training,
+    ``_prepare(network, rows, y)``; and what training must not have led to, ``_check_fit(rows)``.
+    There the network is the stacked one, and rows are scaled.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int or "auto"
+        Widths of the encoder's hidden layers; with `image_shape`, channels of its convolutions.
+    latent_dim : int or "auto"
+        Width of the code.
+    module : class, callable or instance
+        Your own encoder, a `torch.nn.Module` from (n_rows, n_features) to (n_rows, latent_dim): a
+        class or function that is called with n_features, or an instance, which is copied and
+        re-initialised. None takes an MLP, or a convolutional network with `image_shape`.
+    image_shape : tuple of int (channels, height, width)
+        Rows of X are flattened images of that shape.
+    n_estimators : int
+        Networks trained at the same time, each from its own initialisation and batches; scores
+        are averaged. More are steadier from seed to seed.
+    max_steps : int or "auto"
+        Budget of gradient steps, whatever the number of rows; split into at most 20 epochs.
+    batch_size : int
+        Rows of a batch.
+    lr : float
+        Learning rate.
+    weight_decay : float
+        Weight decay, as the optimizer understands it.
+    optimizer : class
+        Any elementwise optimizer of `torch.optim`.
+    contamination : float in (0, 0.5]
+        Share of the unlabelled rows to flag: it sets `offset_`. With fewer than 20 unlabelled
+        rows it is the share of all rows but the labelled anomalies.
+    standardize : bool
+        Centre and scale columns inside, by training statistics that withstand a few huge values
+        (images: each channel to [0, 1]). False feeds X as it is.
+    callbacks : list of skorch callbacks
+        Copied for each fit. An epoch's `train_loss` (and `valid_loss`) are theirs to watch.
+    validation_fraction : float in (0, 1)
+        Share of rows to keep from training, to record `valid_loss` on. None keeps none.
+    device : str or torch.device
+        Where to train and score; "auto" takes a GPU where there is one.
+    random_state : int, RandomState instance or None
+        An int fixes initialisation, batches and so scores, bit for bit on an equal number of
+        threads.
+    verbose : int
+        Above 0 shows a progress bar over training steps.
+
+    Attributes
+    ----------
+    offset_ : float
+        Threshold on `score_samples`.
+    scoring_module_ : torch.nn.Module
+        The fitted score, from raw rows to `score_samples`: a tensor (n_rows, n_features) to one
+        (n_rows,). It holds the scaling (`scaler`) and the members' networks (`network`), can be
+        differentiated, exported and moved, and is safe to share between threads.
+    history_ : skorch.history.History
+        One dict an epoch: `train_loss`, its mean over members, `train_loss_members`, and more.
+    n_iter_ : int
+        Gradient steps run.
+    member_seeds_ : list of int
+        Each member's seed; ``random_state=member_seeds_[k], n_estimators=1`` trains member k
+        alone: the same up to rounding.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns seen in fit, where X had any.
     """
 
-    _parameter_constraints: dict = {
-        **BaseDetector._parameter_constraints,
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
-        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "module": [callable, None],
-        "image_shape": ["array-like", None],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "optimizer": [callable],
-        "standardize": ["boolean"],
-        "callbacks": [list, tuple, None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    hidden_layer_sizes: Annotated[tuple | str, "array-like"] | Literal["auto"] = "auto"
+    latent_dim: Count | Literal["auto"] = "auto"
+    module: Annotated[Any, callable] | None = None
+    image_shape: Annotated[tuple, "array-like"] | None = None
+    n_estimators: Count = 8
+    max_steps: Count | Literal["auto"] = "auto"
+    batch_size: Annotated[int, Interval(Integral, 2, None, closed="left")] = 128
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.0
+    optimizer: Annotated[Any, callable] = torch.optim.Adam
+    standardize: bool = True
+    callbacks: list | tuple | None = None
+    validation_fraction: Fraction | None = None
+    device: str | torch.device = "cpu"
+    random_state: RandomState = None
+    verbose: Annotated[int, "verbose"] = 0
 
     # What "auto" stands for: hidden layers and code; for images by whether they are grey.
     _auto_sizes = (128,), 64
     _auto_image_sizes = {True: ((8, 4), 32), False: ((32, 64, 128), 128)}
-
-    def __init__(
-        self,
-        *,
-        hidden_layer_sizes,
-        latent_dim,
-        module,
-        image_shape,
-        n_estimators,
-        max_steps,
-        batch_size,
-        lr,
-        weight_decay,
-        optimizer,
-        contamination,
-        standardize,
-        callbacks,
-        validation_fraction,
-        device,
-        random_state,
-        verbose,
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.latent_dim = latent_dim
-        self.module = module
-        self.image_shape = image_shape
-        self.n_estimators = n_estimators
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.contamination = contamination
-        self.standardize = standardize
-        self.callbacks = callbacks
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
 
     def transform(self, X):
         """Encode each row; the members' codes stand side by side.
@@ -127,7 +139,7 @@ class BaseDeepDetector(
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._transform(X)
+        return self._apply(self.scoring_module_.encode, X).numpy()
 
     # --- what a method may override ---------------------------------------------------------
 
@@ -135,9 +147,19 @@ class BaseDeepDetector(
         """Gradient steps when ``max_steps="auto"``."""
         return 100
 
-    def _encode(self, rows):
-        """Codes of scaled rows, (n_members, n_rows, latent_dim)."""
-        return self.network_.encoder(rows)
+    def _prepare(self, network, rows, y):
+        """Find what training needs."""
+
+    def _loss(self, network, rows, y):
+        """Loss of a batch: the mean anomaly score."""
+        return mean_score(network, rows, y)
+
+    def _check_fit(self, X):
+        """Warn if training has failed in a way that the method knows."""
+
+    def _method_callbacks(self):
+        """Skorch callbacks that the method's loss needs."""
+        return []
 
     _net_class = MemberNet
 
@@ -145,54 +167,53 @@ class BaseDeepDetector(
         """Further arguments of the skorch net."""
         return {}
 
-    def _strata(self, y):
-        """Say which groups of rows each batch is drawn from; here all rows alike."""
-        return batch_strata(y, None)
-
     # --- fit --------------------------------------------------------------------------------
 
     @report_fit_task
     def _fit(self, X, y):
         self._check_architecture(X.shape[1])
-        self.scaler_ = self._make_scaler(X)
         self.member_seeds_ = member_seeds(draw_seed(self.random_state), self.n_estimators)
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        scaler = self._make_scaler(X)
         with preserve_global_generators():
-            rows = torch.cat([chunk.float() for chunk in self._scaled_chunks(X)]).to(device)
+            rows = torch.cat([scaler(chunk).float() for chunk in _chunks(X)]).to(device)
             labels = torch.from_numpy(y).to(device)
-            network = self._make_members(self._make_network, X.shape[1]).to(device)
-            criterion = self._make_criterion(network, rows, labels)
-            net = self._train(network, criterion, rows, labels, self._n_steps(y))
-            self.network_ = network.eval().double().requires_grad_(False)
-            self._convolves = rows.device.type == "cpu" and convolve_in_float32(self.network_)
-            self.history_, self.n_iter_ = net.history, net.n_steps_
-            self._n_features_out = self._transform(X[:1]).shape[1]
-            return self._calibrate(X, y)
+            network = self._make_members(X.shape[1]).to(device)
+            self._prepare(network, rows, labels)
+            net = self._train(
+                network,
+                self._loss,
+                rows,
+                labels,
+                self._n_steps(y),
+                getattr(self, "labeled_fraction", None),
+                self._method_callbacks(),
+            )
+            self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
+        self.history_, self.n_iter_ = net.history, net.n_steps_
+        self._n_features_out = self.transform(X[:1]).shape[1]
+        return self._calibrate(X, y)
 
     def _n_steps(self, y):
         return self._auto_steps(y) if self.max_steps == "auto" else self.max_steps
 
-    def _make_members(self, make, *args):
+    def _make_members(self, n_features):
         """Build one network per member, each from its own seed, and stack them."""
         members = []
         for seed in self.member_seeds_:
             seed_everything(seed)
-            members.append(make(*args))
+            members.append(self._make_network(n_features))
         return stack_members(members)
 
-    def _train(self, network, criterion, X, y, n_steps, callbacks=()):
+    def _train(self, network, criterion, rows, y, n_steps, labeled_fraction=None, callbacks=()):
         """Train a stacked network on scaled rows and return the skorch net."""
-        validation = None
-        if self.validation_fraction is not None:
-            held_out = self._held_out(y)
-            validation = ValidationRows(X[held_out], y[held_out], self.n_estimators)
-            X, y = X[~held_out], y[~held_out]
+        rows, y, validation = self._split(rows, y)
         batches = MemberBatches(
-            X,
+            rows,
             y,
-            self._strata(y.cpu().numpy()),
+            batch_strata(y.cpu().numpy(), labeled_fraction),
             seeds=self.member_seeds_,
             batch_size=self.batch_size,
             n_steps=n_steps,
@@ -209,78 +230,77 @@ class BaseDeepDetector(
                 *step_tasks(self, n_steps),
                 *copy.deepcopy(list(self.callbacks or ())),
             ],
-            device=X.device,
+            device=rows.device,
             verbose=self.verbose,
             **self._net_options(),
         )
-        return net.fit(batches, validation)
+        network.noise = MemberNoise(self.member_seeds_, rows.device)
+        net.fit(batches, validation)
+        network.noise = None
+        return net
 
-    def _held_out(self, y):
-        """Mask of the rows kept for validation: the same share of each label, seeded."""
+    def _split(self, rows, y):
+        """Rows and labels to train on, and those kept for validation; in one fit always the same.
+
+        The same share of each label is kept.
+        """
+        if self.validation_fraction is None:
+            return rows, y, None
         generator = np.random.default_rng(self.member_seeds_[0])
-        held_out = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+        kept = torch.zeros(len(y), dtype=torch.bool, device=y.device)
         for label in (-1, 0, 1):
-            rows = torch.nonzero(y == label).flatten().cpu().numpy()
-            n_held_out = round(self.validation_fraction * len(rows))
-            held_out[generator.choice(rows, n_held_out, replace=False)] = True
-        if held_out.all() or not held_out.any():
+            candidates = torch.nonzero(y == label).flatten().cpu().numpy()
+            n_kept = round(self.validation_fraction * len(candidates))
+            kept[generator.choice(candidates, n_kept, replace=False)] = True
+        if kept.all() or not kept.any():
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} leaves {int(held_out.sum())} of "
+                f"validation_fraction={self.validation_fraction} leaves {int(kept.sum())} of "
                 f"{len(y)} rows for validation; both parts need rows."
             )
-        return held_out
+        return rows[~kept], y[~kept], ValidationRows(rows[kept], y[kept], self.n_estimators)
 
     def _calibrate(self, X, y):
         """Find each member's scale on the training rows; their scores, once checked."""
+        module = self.scoring_module_
+        usual = X[y != -1]
+        if hasattr(module.network, "fit_parts"):
+            module.network.fit_parts(self._apply(module.parts, usual).transpose(0, 1))
         raw = self._member_scores(X)
-        if not np.isfinite(raw).all():
+        if not raw.isfinite().all():
             raise ValueError("Training gave scores that are not finite. Lower lr.")
-        usual = raw[:, y != -1]
-        self._location = np.median(usual, axis=1, keepdims=True)
-        spread = usual.std(axis=1, keepdims=True)
-        self._spread = np.where(spread > 0, spread, 1.0)
-        if np.any(np.ptp(raw, axis=1) <= 1e-6 * np.abs(raw).max(axis=1)):
-            warnings.warn(
-                f"{type(self).__name__} gives (almost) the same score to every training row: its "
-                "network has collapsed, or all rows are equal. Try a larger lr or more steps.",
-                ConvergenceWarning,
-                stacklevel=2,
+        module.fit_location_and_spread(raw[:, y != -1])
+        if ((raw.amax(1) - raw.amin(1)) <= 1e-6 * raw.abs().amax(1)).any():
+            self._warn_of_failure(
+                "gives (almost) the same score to every training row: its network has collapsed, "
+                "or all rows are equal. Try a larger lr or more steps."
             )
-        return self._combine(raw)
+        self._check_fit(usual)
+        return module.combine(raw).numpy()
+
+    def _warn_of_failure(self, what):
+        warnings.warn(f"{type(self).__name__} {what}", ConvergenceWarning, stacklevel=3)
 
     # --- scores -----------------------------------------------------------------------------
 
     def _score_samples(self, X):
-        return self._combine(self._member_scores(X))
-
-    def _combine(self, raw):
-        """Mean over members, each in units of its own spread; the one change of sign."""
-        return -((raw - self._location) / self._spread).mean(axis=0)
+        return self.scoring_module_.combine(self._member_scores(X)).numpy()
 
     def _member_scores(self, X):
-        """Anomaly scores as the method defines them, (n_members, n_samples)."""
-        return self._apply(self.network_, X)
-
-    def _transform(self, X):
-        return np.moveaxis(self._apply(self._encode, X), 0, 1).reshape(len(X), -1)
+        """Anomaly scores as the method defines them, a tensor (n_members, n_samples)."""
+        return self._apply(lambda rows: self.scoring_module_.member_scores(rows).T, X).T.contiguous()
 
     def _apply(self, function, X):
-        """Apply a function of (n_members, n_rows, n_features) to all rows, chunk by chunk."""
-        device = next(self.network_.parameters()).device
+        """Apply a function of raw rows to all rows, chunk by chunk."""
+        device = self.scoring_module_.location.device
+        convolves = self.scoring_module_.convolves
         results = []
         with torch.no_grad():
-            for chunk in self._scaled_chunks(X, IMAGE_CHUNK if self._convolves else SCORE_CHUNK):
+            for chunk in _chunks(X, 128 if convolves else CHUNK):
                 rows = chunk.to(device)
-                if self._convolves:
-                    rows = nn.functional.pad(rows, (0, 0, 0, IMAGE_CHUNK - len(rows)))
-                result = function(rows.expand(self.n_estimators, -1, -1))
-                results.append(result[:, : len(chunk)].cpu())
-        return torch.cat(results, dim=1).numpy()
-
-    def _scaled_chunks(self, X, size=SCORE_CHUNK):
-        for start in range(0, len(X), size):
-            chunk = np.array(X[start : start + size], dtype=np.float64, order="C")
-            yield self.scaler_(torch.from_numpy(chunk))
+                if convolves:
+                    rows = torch.cat([rows, rows[:1].expand(128 - len(rows), -1)])
+                results.append(function(rows)[: len(chunk)].cpu())
+        return torch.cat(results)
 
     def _make_scaler(self, X):
         if not self.standardize:
@@ -327,6 +347,30 @@ class BaseDeepDetector(
 
     def __getstate__(self):
         state = super().__getstate__().copy()
-        if "network_" in state:  # a model fitted on a GPU must load where there is none
-            state["network_"] = copy.deepcopy(state["network_"]).cpu()
+        if "scoring_module_" in state:  # a model fitted on a GPU must load where there is none
+            state["scoring_module_"] = copy.deepcopy(state["scoring_module_"]).cpu()
         return state
+
+
+class BalancedBatchesMixin(DeclaredParameters):
+    """For methods that learn from labelled rows: a share of each batch is drawn from them.
+
+    Parameters
+    ----------
+    labeled_fraction : float in (0, 1) or None
+        Share of each batch drawn from the labelled rows, half of it from each kind when both
+        anomalies and normals are labelled. None draws all rows alike, as in the papers.
+    """
+
+    labeled_fraction: Fraction | None = 0.5
+
+
+def mean_score(network, rows, y):
+    """Mean anomaly score of a batch, one number per member; labels play no part."""
+    return network(rows).mean(-1)
+
+
+def _chunks(X, size=CHUNK):
+    """Yield rows of an array as float64 tensors."""
+    for start in range(0, len(X), size):
+        yield torch.from_numpy(np.array(X[start : start + size], dtype=np.float64, order="C"))

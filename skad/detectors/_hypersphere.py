@@ -1,21 +1,16 @@
 """What Deep SAD and Deep SVDD share: distance to a fixed centre, and how the centre is found."""
 
-from numbers import Integral
-
 import torch
-from sklearn.utils._param_validation import Interval
-from torch import nn
 
-from .._modules import ReconstructionError
-from ..base_deep import BaseDeepDetector, MeanScore
+from .._modules import DetectorNetwork, ReconstructionError
+from .._parameters import CountOrZero
+from ..base_deep import BaseDeepDetector, mean_score
 
 MIN_CENTER = 0.1  # a centre near the origin could be met by shrinking all weights
 
 
-class DistanceToCenter(nn.Module):
+class DistanceToCenter(DetectorNetwork):
     """Squared distance of the code to a centre, which is a buffer: it is never trained."""
-
-    member_axis = True
 
     def __init__(self, encoder, decoder=None):
         super().__init__()
@@ -28,13 +23,25 @@ class DistanceToCenter(nn.Module):
 
 
 class HypersphereDetector(BaseDeepDetector):
-    """Base of the detectors that score by distance to a centre in latent space."""
+    """Base of the detectors that score by distance to a centre in latent space.
 
-    _parameter_constraints: dict = {
-        **BaseDeepDetector._parameter_constraints,
-        "batch_norm": ["boolean"],
-        "pretrain_steps": [Interval(Integral, 0, None, closed="left")],
-    }
+    Parameters
+    ----------
+    pretrain_steps : int
+        Gradient steps of an autoencoder that initialises the encoder, as in the paper.
+    batch_norm : bool
+        Batch normalisation (without parameters) behind hidden layers, as in the paper's networks.
+        Image networks always have it.
+
+    Attributes
+    ----------
+    center_ : ndarray of shape (n_estimators, latent_dim)
+        Each member's centre; no coordinate is nearer to 0 than 0.1.
+    """
+
+    pretrain_steps: CountOrZero = 0
+    batch_norm: bool = False
+    lr = 5e-4
 
     def _auto_steps(self, y):
         # Measured: without labelled anomalies more steps only draw everything to the centre.
@@ -48,20 +55,24 @@ class HypersphereDetector(BaseDeepDetector):
             decoder = self._make_decoder(n_features, bias=False, batch_norm=self.batch_norm)
         return DistanceToCenter(encoder, decoder)
 
-    def _prepare(self, network, rows, center_rows):
+    def _prepare(self, network, rows, y):
         """Pretrain the encoder as an autoencoder, if asked for, and fix the centre."""
         if self.pretrain_steps:
             autoencoder = ReconstructionError(network.encoder, network.decoder)
-            everything = torch.zeros(len(rows), dtype=torch.int8, device=rows.device)
-            self._train(autoencoder, MeanScore(), rows, everything, self.pretrain_steps)
+            self._train(autoencoder, mean_score, rows, y, self.pretrain_steps)
             network.decoder = None
+        rows = self._center_rows(*self._split(rows, y)[:2])
         network.eval()
         with torch.no_grad():
             total = sum(
                 network.encoder(chunk.expand(self.n_estimators, -1, -1)).double().sum(1)
-                for chunk in center_rows.split(1024)
+                for chunk in rows.split(1024)
             )
-        center = total / len(center_rows)
+        center = total / len(rows)
         sign = torch.where(center < 0, -1.0, 1.0)
         network.center = (sign * center.abs().clamp(min=MIN_CENTER)).float()
         self.center_ = network.center.cpu().numpy()
+
+    def _center_rows(self, rows, y):
+        """Rows whose mean code is the centre."""
+        return rows

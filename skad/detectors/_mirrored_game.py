@@ -1,12 +1,14 @@
 """AMA's networks, and the game that its autoencoder and critic play."""
 
 from collections import namedtuple
+from numbers import Real
+from typing import Annotated
 
 import torch
-from torch import nn
 
-from .._adversarial import mean_where
-from .._gan_networks import ScoreInParts
+from .._modules import ScoreInParts
+from .._parameters import NonNegative, Number
+from ._adversarial import AdversarialDetector, mean_where
 
 # Parts of the score, of which each is standardised by training rows before they are added.
 SCORE_PARTS = {
@@ -27,6 +29,7 @@ class AMANetwork(ScoreInParts):
         super().__init__(len(SCORE_PARTS[score_type]))
         self.encoder, self.decoder, self.critic = encoder, decoder, critic
         self.score_type = score_type
+        self.n_batches = 0  # seen in training
 
     def criticise(self, rows, others):
         """Map pairs of rows to the critic's features and values."""
@@ -55,83 +58,66 @@ class AMANetwork(ScoreInParts):
         return super().forward(rows)
 
 
-class AMALoss(nn.Module):
-    """The critic's and the autoencoder's loss, each one number per member.
+class MirroredGameDetector(AdversarialDetector):
+    """AMA's game between autoencoder and critic, with the parameters that weigh its parts.
 
-    Parameters as in `AMA`, besides `noise`, the members' random numbers, and `synthetic_from`, the
-    step from which rows are replaced.
+    Parameters
+    ----------
+    anomaly_weight : float, default=1.0
+        Weight of the labelled anomalies' terms.
+    margin : float or None, default=1.0
+        The anomalies' part of the game stops where the critic's values of the two pairs differ by
+        this much. None lets it grow without bound, as in the paper.
+    repel : bool, default=True
+        Whether codes of labelled anomalies are pushed away from the origin.
+    latent_weight : float, default=1.0
+        Weight of the norm of the codes.
+    reconstruction_weight : float, default=10.0
+        Weight of the mean absolute reconstruction error of normal rows, 0 in the paper.
+    simplex_weight : float, default=0.0
+        Weight of the game on decoded mixtures of the codes of three normal rows; 0.2 in the
+        official code.
+    penalty_weight : float, default=10.0
+        Weight of the critic's gradient penalty.
+    synthetic_share : float in [0, 1), default=0.0
+        Share of the normal rows that are replaced, after a tenth of the steps, by synthetic
+        anomalies: decoded after their code has been shrunk by a random factor below 0.5.
     """
 
-    def __init__(
-        self,
-        noise,
-        *,
-        anomaly_weight,
-        margin,
-        repel,
-        latent_weight,
-        reconstruction_weight,
-        simplex_weight,
-        penalty_weight,
-        synthetic_share,
-        synthetic_from,
-    ):
-        super().__init__()
-        self.noise = noise
-        self.anomaly_weight, self.margin, self.repel = anomaly_weight, margin, repel
-        self.latent_weight, self.reconstruction_weight = latent_weight, reconstruction_weight
-        self.simplex_weight, self.penalty_weight = simplex_weight, penalty_weight
-        self.synthetic_share, self.synthetic_from = synthetic_share, synthetic_from
-        self.n_batches = 0
+    anomaly_weight: NonNegative = 1.0
+    margin: NonNegative | None = 1.0
+    repel: bool = True
+    latent_weight: NonNegative = 1.0
+    reconstruction_weight: NonNegative = 10.0
+    simplex_weight: NonNegative = 0.0
+    penalty_weight: NonNegative = 10.0
+    synthetic_share: Annotated[float, Number(Real, 0, 1, closed="left")] = 0.0
 
-    def forward(self, network, rows, y):
-        """Reconstruct a batch, once for both losses."""
+    def _reconstruct(self, network, rows, y):
+        """Reconstruct a batch, once for both losses; some rows become synthetic anomalies."""
         normal = y >= 0
         if network.training:
-            self.n_batches += 1
-            if self.synthetic_share and self.n_batches > self.synthetic_from:
-                replaced = normal & (self.noise.uniform(y.shape[1]) < self.synthetic_share)
-                rows = torch.where(replaced[..., None], self._atypical(network, rows), rows)
+            network.n_batches += 1
+            if self.synthetic_share and network.n_batches > self._n_steps(y) // 10:
+                replaced = normal & (network.noise.uniform(y.shape[1]) < self.synthetic_share)
+                rows = torch.where(replaced[..., None], atypical(network, rows), rows)
                 normal = normal & ~replaced
         code = network.encoder(rows)
-        mixture = self._mix(network, code, normal) if self.simplex_weight else None
+        mixture = mix(network, code, normal) if self.simplex_weight else None
         return Batch(rows, code, network.decoder(code), normal, y < 0, mixture)
 
-    def _atypical(self, network, rows):
-        """Decode codes that are pulled towards the origin by a random factor."""
-        network.eval()
-        with torch.no_grad():
-            shrunk = 0.5 * self.noise.uniform(rows.shape[1], 1) * network.encoder(rows)
-            atypical = network.decoder(shrunk)
-        network.train()
-        return atypical
-
-    def _mix(self, network, code, normal):
-        """Decode random points between the codes of three rows; the rows, and where all normal."""
-        n = code.shape[1]
-        first = torch.arange(n, device=code.device).expand(len(code), n)
-        picks = [first, self.noise.permutation(n), self.noise.permutation(n)]
-        shares = 0.5 * self.noise.uniform(n, 2)
-        shares = torch.cat([shares, 1 - shares.sum(-1, keepdim=True)], dim=-1)
-        mixed = sum(
-            shares[..., i, None] * torch.take_along_dim(code, pick[..., None], 1)
-            for i, pick in enumerate(picks)
-        )
-        usable = torch.stack([torch.take_along_dim(normal, pick, 1) for pick in picks]).all(0)
-        return network.decoder(mixed), picks, usable
-
-    def critic_loss(self, network, batch):
+    def _critic_loss(self, network, batch):
         """Minus the game's value, and the gradient penalty; the autoencoder stays out of it."""
         mixture = batch.mixture and (batch.mixture[0].detach(), *batch.mixture[1:])
         batch = batch._replace(fake=batch.fake.detach(), mixture=mixture)
-        loss = self.game(network, batch, sign=-1)
+        loss = self._game(network, batch, sign=-1)
         if self.penalty_weight:
-            u = self.noise.uniform(batch.rows.shape[1], 1)
+            u = network.noise.uniform(batch.rows.shape[1], 1)
             between = u * batch.rows + (1 - u) * batch.fake
             loss = loss + self.penalty_weight * gradient_penalty(network, batch.rows, between)
         return loss
 
-    def generator_loss(self, network, batch):
+    def _generator_loss(self, network, batch):
         """Add to the game's value the norm of the codes and the reconstruction error."""
         norm = batch.code.norm(dim=-1)
         latent = mean_where(batch.normal, norm)
@@ -140,12 +126,12 @@ class AMALoss(nn.Module):
             latent = latent + self.anomaly_weight * mean_where(batch.labeled_anomaly, repulsion)
         error = mean_where(batch.normal, (batch.rows - batch.fake).abs().mean(-1))
         return (
-            self.game(network, batch, sign=1)
+            self._game(network, batch, sign=1)
             + self.latent_weight * latent
             + self.reconstruction_weight * error
         )
 
-    def game(self, network, batch, sign):
+    def _game(self, network, batch, sign):
         """Mirrored Wasserstein value: the autoencoder's view (sign 1) or the critic's (-1).
 
         For anomalies, labelled or synthetic, the two change sides.
@@ -165,6 +151,31 @@ class AMALoss(nn.Module):
             gaps.append(torch.take_along_dim(mirrored, pick, 1) - generated)
         gap = sign * torch.stack(gaps).mean(0)
         return value + self.simplex_weight * mean_where(usable, gap)
+
+
+def atypical(network, rows):
+    """Decode codes that are pulled towards the origin by a random factor."""
+    network.eval()
+    with torch.no_grad():
+        shrunk = 0.5 * network.noise.uniform(rows.shape[1], 1) * network.encoder(rows)
+        atypical = network.decoder(shrunk)
+    network.train()
+    return atypical
+
+
+def mix(network, code, normal):
+    """Decode random points between the codes of three rows; the rows, and where all normal."""
+    n = code.shape[1]
+    first = torch.arange(n, device=code.device).expand(len(code), n)
+    picks = [first, network.noise.permutation(n), network.noise.permutation(n)]
+    shares = 0.5 * network.noise.uniform(n, 2)
+    shares = torch.cat([shares, 1 - shares.sum(-1, keepdim=True)], dim=-1)
+    mixed = sum(
+        shares[..., i, None] * torch.take_along_dim(code, pick[..., None], 1)
+        for i, pick in enumerate(picks)
+    )
+    usable = torch.stack([torch.take_along_dim(normal, pick, 1) for pick in picks]).all(0)
+    return network.decoder(mixed), picks, usable
 
 
 def gradient_penalty(network, rows, others):

@@ -1,13 +1,9 @@
 """Autoencoder: a detector by reconstruction error, and the front end of the papers' hybrids."""
 
-import torch
-
-from .._docs import document
 from .._modules import ReconstructionError, code_width, make_decoder
-from ..base_deep import BaseDeepDetector, MeanScore
+from ..base_deep import BaseDeepDetector
 
 
-@document
 class Autoencoder(BaseDeepDetector):
     """Autoencoder: rows that a narrow code cannot reproduce are anomalous.
 
@@ -64,58 +60,11 @@ class Autoencoder(BaseDeepDetector):
     array([ 1, -1])
     """
 
-    _parameter_constraints: dict = {
-        **BaseDeepDetector._parameter_constraints,
-        "use_anomalies": ["boolean"],
-        "batch_norm": ["boolean"],
-    }
+    use_anomalies: bool = False
+    batch_norm: bool = False
+    n_estimators = 4
 
     _auto_sizes = (64, 32), 8
-
-    def __init__(
-        self,
-        *,
-        use_anomalies=False,
-        batch_norm=False,
-        hidden_layer_sizes="auto",
-        latent_dim="auto",
-        module=None,
-        image_shape=None,
-        n_estimators=4,
-        max_steps="auto",
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.0,
-        optimizer=torch.optim.Adam,
-        contamination=0.1,
-        standardize=True,
-        callbacks=None,
-        validation_fraction=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            latent_dim=latent_dim,
-            module=module,
-            image_shape=image_shape,
-            n_estimators=n_estimators,
-            max_steps=max_steps,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-            contamination=contamination,
-            standardize=standardize,
-            callbacks=callbacks,
-            validation_fraction=validation_fraction,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.use_anomalies = use_anomalies
-        self.batch_norm = batch_norm
 
     @property
     def _drops_anomalies(self):
@@ -131,6 +80,3 @@ class Autoencoder(BaseDeepDetector):
             n_features, hidden, width, self.image_shape, batch_norm=self.batch_norm
         )
         return ReconstructionError(encoder, decoder)
-
-    def _make_criterion(self, network, rows, y):
-        return MeanScore()

@@ -1,13 +1,11 @@
 """Deep SAD (Ruff et al., 2020)."""
 
-from numbers import Real
+from typing import Literal
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
-from .._docs import document
-from .._labels import batch_strata
+from .._parameters import NonNegative
+from ..base_deep import BalancedBatchesMixin
 from ._hypersphere import HypersphereDetector
 
 EPS = 1e-6
@@ -25,21 +23,10 @@ def hypersphere_loss(d, y, eta):
     return torch.where(y == 0, 1.0, eta) * torch.where(y < 0, anomaly, p)
 
 
-class DeepSADLoss(nn.Module):
-    """Mean loss over rows, from squared distances and labels of shape (..., n_rows)."""
-
-    def __init__(self, loss, eta):
-        super().__init__()
-        self.row_loss = {"inverse": inverse_loss, "hypersphere": hypersphere_loss}[loss]
-        self.eta = eta
-
-    def forward(self, d, y):
-        """Average the rows' losses; one number per member."""
-        return self.row_loss(d, y, self.eta).mean(-1)
+ROW_LOSSES = {"inverse": inverse_loss, "hypersphere": hypersphere_loss}
 
 
-@document
-class DeepSAD(HypersphereDetector):
+class DeepSAD(BalancedBatchesMixin, HypersphereDetector):
     """Deep semi-supervised anomaly detection: normals near a centre, labelled anomalies far.
 
     An encoder draws unlabelled and normal rows towards a fixed centre of its latent space and
@@ -54,22 +41,12 @@ class DeepSAD(HypersphereDetector):
         - 1, it is p, and -log(1 - exp(-p)) for a labelled anomaly; better when labels are few.
     eta : float, default=1.0
         Weight of the labelled rows' losses.
-    labeled_fraction : float in (0, 1) or None, default=0.5
-        Share of each batch drawn from the labelled rows, half of it from each kind when both
-        anomalies and normals are labelled. None draws all rows alike, as in the paper.
     center : {"all", "normal"}, default="all"
         Rows whose mean initial code is the centre: all, or all but the labelled anomalies.
-    pretrain_steps : int, default=0
-        Gradient steps of an autoencoder that initialises the encoder, as in the paper.
-    batch_norm : bool, default=False
-        Batch normalisation (without parameters) behind hidden layers, as in the paper's networks.
-        Image networks always have it.
     {parameters}
 
     Attributes
     ----------
-    center_ : ndarray of shape (n_estimators, latent_dim)
-        Each member's centre; no coordinate is nearer to 0 than 0.1.
     {attributes}
 
     See Also
@@ -106,70 +83,12 @@ class DeepSAD(HypersphereDetector):
     array([ 1, -1])
     """
 
-    _parameter_constraints: dict = {
-        **HypersphereDetector._parameter_constraints,
-        "loss": [StrOptions({"hypersphere", "inverse"})],
-        "eta": [Interval(Real, 0, None, closed="left")],
-        "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "center": [StrOptions({"all", "normal"})],
-    }
+    loss: Literal["hypersphere", "inverse"] = "hypersphere"
+    eta: NonNegative = 1.0
+    center: Literal["all", "normal"] = "all"
 
-    def __init__(
-        self,
-        *,
-        loss="hypersphere",
-        eta=1.0,
-        labeled_fraction=0.5,
-        center="all",
-        pretrain_steps=0,
-        batch_norm=False,
-        hidden_layer_sizes="auto",
-        latent_dim="auto",
-        module=None,
-        image_shape=None,
-        n_estimators=8,
-        max_steps="auto",
-        batch_size=128,
-        lr=5e-4,
-        weight_decay=0.0,
-        optimizer=torch.optim.Adam,
-        contamination=0.1,
-        standardize=True,
-        callbacks=None,
-        validation_fraction=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            latent_dim=latent_dim,
-            module=module,
-            image_shape=image_shape,
-            n_estimators=n_estimators,
-            max_steps=max_steps,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-            contamination=contamination,
-            standardize=standardize,
-            callbacks=callbacks,
-            validation_fraction=validation_fraction,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.loss = loss
-        self.eta = eta
-        self.labeled_fraction = labeled_fraction
-        self.center = center
-        self.pretrain_steps = pretrain_steps
-        self.batch_norm = batch_norm
+    def _center_rows(self, rows, y):
+        return rows if self.center == "all" else rows[y >= 0]
 
-    def _strata(self, y):
-        return batch_strata(y, self.labeled_fraction)
-
-    def _make_criterion(self, network, rows, y):
-        self._prepare(network, rows, rows if self.center == "all" else rows[y >= 0])
-        return DeepSADLoss(self.loss, self.eta)
+    def _loss(self, network, rows, y):
+        return ROW_LOSSES[self.loss](network(rows), y, self.eta).mean(-1)

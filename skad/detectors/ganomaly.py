@@ -1,16 +1,14 @@
 """GANomaly (Akcay et al., 2018)."""
 
-from numbers import Real
+from typing import Literal
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 from torch.nn.functional import logsigmoid
 
-from .._adversarial import AdversarialDetector, mean_where
-from .._docs import document
-from .._gan_networks import ScoreInParts, make_critic
-from .._labels import batch_strata
+from .._modules import ScoreInParts
+from .._parameters import NonNegative
+from ._adversarial import AdversarialDetector, mean_where
+from ._gan_networks import make_critic
 
 
 class GANomalyNetwork(ScoreInParts):
@@ -41,42 +39,6 @@ class GANomalyNetwork(ScoreInParts):
         return torch.stack(parts[self.score_type], dim=-1)
 
 
-class GANomalyLoss(nn.Module):
-    """The generator's and the discriminator's loss, each one number per member."""
-
-    def __init__(self, *, w_adv, w_con, w_enc, anomaly_weight, margin):
-        super().__init__()
-        self.w_adv, self.w_con, self.w_enc = w_adv, w_con, w_enc
-        self.anomaly_weight, self.margin = anomaly_weight, margin
-
-    def forward(self, network, rows, y):
-        """Run the generator once for both losses."""
-        return rows, *network.reconstruct(rows), y >= 0
-
-    def generator_loss(self, network, batch):
-        """Weigh the three losses of the paper, and the hinge for labelled anomalies."""
-        rows, code, fake, second_code, normal = batch
-        real_features, _ = network.critic(rows)
-        fake_features, _ = network.critic(fake)
-        adversarial = (real_features - fake_features).square().mean(-1)
-        contextual = (rows - fake).abs().mean(-1)
-        gap = (code - second_code).square().mean(-1)
-        terms = self.w_adv * adversarial + self.w_con * contextual + self.w_enc * gap
-        loss = mean_where(normal, terms)
-        if self.anomaly_weight:
-            hinge = (self.margin - gap).clamp(min=0)
-            loss = loss + self.anomaly_weight * mean_where(~normal, hinge)
-        return loss
-
-    def critic_loss(self, network, batch):
-        """Mean binary cross-entropy of real rows as 1 and generated rows as 0."""
-        rows, _, fake, _, normal = batch
-        _, real_logit = network.critic(rows)
-        _, fake_logit = network.critic(fake.detach())
-        return mean_where(normal, -logsigmoid(real_logit) - logsigmoid(-fake_logit)) / 2
-
-
-@document
 class GANomaly(AdversarialDetector):
     """Encoder, decoder, second encoder: anomalies are rows whose two codes differ.
 
@@ -98,19 +60,11 @@ class GANomaly(AdversarialDetector):
         0 drops labelled anomalies before anything else, as in the paper.
     margin : float, default=1.0
         Mean squared difference of the codes from which the hinge is 0.
-    labeled_fraction : float in (0, 1) or None, default=0.1
-        Share of each batch drawn from the labelled rows, half of it from each kind when both
-        anomalies and normals are labelled. None draws all rows alike.
     score_type : {"combined", "latent", "latent_squared", "contextual"}, default="combined"
         "latent" is the paper's: the mean absolute difference of the two codes; "latent_squared"
         that of the official code; "contextual" the mean absolute error of the reconstruction;
         "combined" the sum of "latent" and "contextual", each in units of its spread over the
         training rows.
-    critic_optimizer : class or None, default=None
-        The critic's optimizer; None takes `optimizer`. Settings go in by
-        ``functools.partial(torch.optim.Adam, betas=(0.5, 0.999))``, here as for `optimizer`.
-    critic_lr : float or None, default=None
-        The critic's learning rate; None takes `lr`.
     {parameters}
 
     Attributes
@@ -151,86 +105,20 @@ class GANomaly(AdversarialDetector):
     array([ 1, -1])
     """
 
-    _parameter_constraints: dict = {
-        **AdversarialDetector._parameter_constraints,
-        "w_adv": [Interval(Real, 0, None, closed="left")],
-        "w_con": [Interval(Real, 0, None, closed="left")],
-        "w_enc": [Interval(Real, 0, None, closed="left")],
-        "anomaly_weight": [Interval(Real, 0, None, closed="left")],
-        "margin": [Interval(Real, 0, None, closed="left")],
-        "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "score_type": [StrOptions({"combined", "latent", "latent_squared", "contextual"})],
-    }
+    w_adv: NonNegative = 1.0
+    w_con: NonNegative = 50.0
+    w_enc: NonNegative = 1.0
+    anomaly_weight: NonNegative = 20.0
+    margin: NonNegative = 1.0
+    score_type: Literal["combined", "latent", "latent_squared", "contextual"] = "combined"
+    n_estimators = 4
+    lr = 8e-3
 
-    _auto_sizes = (64, 32), 32
-    _auto_image_sizes = {True: ((16, 32), 32), False: ((32, 64, 128), 64)}
     _restarts = True
-
-    def __init__(
-        self,
-        *,
-        w_adv=1.0,
-        w_con=50.0,
-        w_enc=1.0,
-        anomaly_weight=20.0,
-        margin=1.0,
-        labeled_fraction=0.1,
-        score_type="combined",
-        critic_optimizer=None,
-        critic_lr=None,
-        hidden_layer_sizes="auto",
-        latent_dim="auto",
-        module=None,
-        image_shape=None,
-        n_estimators=4,
-        max_steps="auto",
-        batch_size=128,
-        lr=8e-3,
-        weight_decay=0.0,
-        optimizer=torch.optim.Adam,
-        contamination=0.1,
-        standardize=True,
-        callbacks=None,
-        validation_fraction=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            critic_optimizer=critic_optimizer,
-            critic_lr=critic_lr,
-            hidden_layer_sizes=hidden_layer_sizes,
-            latent_dim=latent_dim,
-            module=module,
-            image_shape=image_shape,
-            n_estimators=n_estimators,
-            max_steps=max_steps,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-            contamination=contamination,
-            standardize=standardize,
-            callbacks=callbacks,
-            validation_fraction=validation_fraction,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.w_adv = w_adv
-        self.w_con = w_con
-        self.w_enc = w_enc
-        self.anomaly_weight = anomaly_weight
-        self.margin = margin
-        self.labeled_fraction = labeled_fraction
-        self.score_type = score_type
 
     @property
     def _drops_anomalies(self):
         return self.anomaly_weight == 0
-
-    def _strata(self, y):
-        return batch_strata(y, self.labeled_fraction)
 
     def _auto_steps(self, y):
         return 200
@@ -242,11 +130,27 @@ class GANomaly(AdversarialDetector):
         critic = make_critic(n_features, hidden, self.image_shape, batch_norm=True)
         return GANomalyNetwork(*autoencoder, second_encoder, critic, self.score_type)
 
-    def _make_criterion(self, network, X, y):
-        return GANomalyLoss(
-            w_adv=self.w_adv,
-            w_con=self.w_con,
-            w_enc=self.w_enc,
-            anomaly_weight=self.anomaly_weight,
-            margin=self.margin,
-        )
+    def _reconstruct(self, network, rows, y):
+        return rows, *network.reconstruct(rows), y >= 0
+
+    def _generator_loss(self, network, batch):
+        """Weigh the three losses of the paper, and the hinge for labelled anomalies."""
+        rows, code, fake, second_code, normal = batch
+        real_features, _ = network.critic(rows)
+        fake_features, _ = network.critic(fake)
+        adversarial = (real_features - fake_features).square().mean(-1)
+        contextual = (rows - fake).abs().mean(-1)
+        gap = (code - second_code).square().mean(-1)
+        terms = self.w_adv * adversarial + self.w_con * contextual + self.w_enc * gap
+        loss = mean_where(normal, terms)
+        if self.anomaly_weight:
+            hinge = (self.margin - gap).clamp(min=0)
+            loss = loss + self.anomaly_weight * mean_where(~normal, hinge)
+        return loss
+
+    def _critic_loss(self, network, batch):
+        """Mean binary cross-entropy of real rows as 1 and generated rows as 0."""
+        rows, _, fake, _, normal = batch
+        _, real_logit = network.critic(rows)
+        _, fake_logit = network.critic(fake.detach())
+        return mean_where(normal, -logsigmoid(real_logit) - logsigmoid(-fake_logit)) / 2

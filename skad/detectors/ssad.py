@@ -2,12 +2,13 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._parameters import Count, NonNegative, Number, Positive, RandomState
 from .._random import draw_seed
 from ..base import BaseDetector
 from ._ssad_solver import solve
@@ -110,58 +111,19 @@ class SSAD(BaseDetector):
     array([-1,  1])
     """
 
-    _parameter_constraints: dict = {
-        **BaseDetector._parameter_constraints,
-        "kernel": [StrOptions({"rbf", "linear", "poly", "precomputed"}), callable],
-        "gamma": [
-            StrOptions({"columns", "scale", "auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
-        "degree": [Interval(Integral, 1, None, closed="left")],
-        "coef0": [Interval(Real, None, None, closed="neither")],
-        "nu": [Interval(Real, 0, 1, closed="right")],
-        "kappa": [Interval(Real, 0, None, closed="left")],
-        "C_unlabeled": [Interval(Real, 0, None, closed="neither"), None],
-        "C_normal": [Interval(Real, 0, None, closed="neither")],
-        "C_anomaly": [Interval(Real, 0, None, closed="neither")],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "max_samples": [Interval(Integral, 2, None, closed="left")],
-        "random_state": ["random_state"],
-    }
-
-    def __init__(
-        self,
-        *,
-        kernel="rbf",
-        gamma="columns",
-        degree=3,
-        coef0=0.0,
-        nu=0.3,
-        kappa=1.0,
-        C_unlabeled=None,
-        C_normal=1.0,
-        C_anomaly=1.0,
-        tol=1e-6,
-        max_iter=1000,
-        max_samples=10000,
-        contamination=0.1,
-        random_state=None,
-    ):
-        self.kernel = kernel
-        self.gamma = gamma
-        self.degree = degree
-        self.coef0 = coef0
-        self.nu = nu
-        self.kappa = kappa
-        self.C_unlabeled = C_unlabeled
-        self.C_normal = C_normal
-        self.C_anomaly = C_anomaly
-        self.tol = tol
-        self.max_iter = max_iter
-        self.max_samples = max_samples
-        self.contamination = contamination
-        self.random_state = random_state
+    kernel: Literal["rbf", "linear", "poly", "precomputed"] | Annotated[Any, callable] = "rbf"
+    gamma: Literal["columns", "scale", "auto"] | Positive = "columns"
+    degree: Count = 3
+    coef0: Annotated[float, Number(Real, None, None, closed="neither")] = 0.0
+    nu: Annotated[float, Number(Real, 0, 1, closed="right")] = 0.3
+    kappa: NonNegative = 1.0
+    C_unlabeled: Positive | None = None
+    C_normal: Positive = 1.0
+    C_anomaly: Positive = 1.0
+    tol: Positive = 1e-6
+    max_iter: Count = 1000
+    max_samples: Annotated[int, Number(Integral, 2, None, closed="left")] = 10000
+    random_state: RandomState = None
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

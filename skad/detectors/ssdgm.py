@@ -1,17 +1,12 @@
 """Semi-supervised deep generative model (Kingma et al., 2014)."""
 
-from numbers import Integral, Real
-
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn.functional import binary_cross_entropy, logsigmoid
 
-from .._docs import document
-from .._labels import batch_strata
-from .._modules import code_width, make_decoder, make_mlp
-from .._random import MemberNoise
-from ..base_deep import BaseDeepDetector, MeanScore
+from .._modules import DetectorNetwork, code_width, make_decoder, make_mlp
+from .._parameters import CountOrZero, Fraction, NonNegative
+from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 
 MAX_LOG_VAR = 10.0  # the variance of a code far outside the training range must stay finite
 
@@ -28,10 +23,8 @@ def sample(mean, log_var, noise):
     return mean + torch.exp(log_var / 2) * noise
 
 
-class ConditionalVAE(nn.Module):
+class ConditionalVAE(DetectorNetwork):
     """Variational autoencoder of rows given their label: q(z|x, y) and p(x|y, z)."""
-
-    member_axis = True
 
     def __init__(self, trunk, head, decoder, latent_dim, bernoulli):
         super().__init__()
@@ -43,16 +36,16 @@ class ConditionalVAE(nn.Module):
         mean, log_var = self.head(with_label(hidden, label)).chunk(2, dim=-1)
         return mean, log_var.clamp(-MAX_LOG_VAR, MAX_LOG_VAR)
 
-    def forward(self, rows, labels, noise=None):
+    def forward(self, rows):
+        """Bound on -log p(x|normal) of each row: (..., n_rows)."""
+        return self.bounds(rows, [0.0]).squeeze(-1)
+
+    def bounds(self, rows, labels, noise=None):
         """Bound -log p(x|y) of each row from above, for each label: (..., n_rows, n_labels)."""
         hidden = self.trunk(rows)
         if noise is not None:  # the same for each label, so that it does not blur the difference
             noise = noise.normal(rows.shape[-2], self.latent_dim)
         return torch.stack([self._bound(rows, hidden, label, noise) for label in labels], dim=-1)
-
-    def objective(self, rows, noise):
-        """Bound of each row, all taken as normal."""
-        return self(rows, [0.0], noise).squeeze(-1)
 
     def _bound(self, rows, hidden, label, noise):
         mean, log_var = self.posterior(hidden, label)
@@ -65,10 +58,8 @@ class ConditionalVAE(nn.Module):
         return error.sum(-1) + kl
 
 
-class GenerativeNetwork(nn.Module):
+class GenerativeNetwork(DetectorNetwork):
     """Classifier q(y|x) beside a conditional VAE; M1, if any, is a VAE whose code they see."""
-
-    member_axis = True
 
     def __init__(self, classifier, vae, m1=None):
         super().__init__()
@@ -79,14 +70,9 @@ class GenerativeNetwork(nn.Module):
         """Log odds of q(y=anomaly|x); without a labelled anomaly, the bound on -log p(x|normal)."""
         if self.knows_anomalies:
             return self.classifier(self.embed(rows)).squeeze(-1)
-        return (self.m1 or self.vae).objective(rows, None)
+        return (self.m1 or self.vae)(rows)
 
-    def objective(self, rows, noise):
-        """Log odds of each row, and its bounds given that it is normal or an anomaly."""
-        log_odds = self.classifier(self.embed(rows)).squeeze(-1)
-        return log_odds, self.vae(self.embed(rows, noise), [0.0, 1.0], noise)
-
-    def encoder(self, rows):
+    def encode(self, rows):
         """Mean of the code z over both labels, weighed by q(y|x)."""
         rows = self.embed(rows)
         hidden = self.vae.trunk(rows)
@@ -111,45 +97,6 @@ class GenerativeNetwork(nn.Module):
         return self
 
 
-class NoisyObjective(nn.Module):
-    """A network in training: samples codes, where validation takes their means."""
-
-    def __init__(self, network, noise):
-        super().__init__()
-        self.network, self.noise = network, noise
-
-    def forward(self, rows):
-        """Give what the loss is made of."""
-        return self.network.objective(rows, self.noise if self.training else None)
-
-
-class SSDGMLoss(nn.Module):
-    """The paper's objective for a batch in which only some rows have a label.
-
-    Parameters
-    ----------
-    prior : float
-        p(y = anomaly).
-    eta, alpha : float
-        Weights of the labelled rows' bounds and of their cross-entropy.
-    """
-
-    def __init__(self, prior, eta, alpha):
-        super().__init__()
-        self.log_prior = torch.tensor([1 - prior, prior], dtype=torch.float64).log()
-        self.eta, self.alpha = eta, alpha
-
-    def forward(self, output, y):
-        """Sum the means over unlabelled and over labelled rows; one number per member."""
-        log_odds, bounds = output
-        log_q = logsigmoid(torch.stack([-log_odds, log_odds], dim=-1))
-        cost = bounds - self.log_prior.to(bounds)
-        unlabeled = (log_q.exp() * (cost + log_q)).sum(-1)
-        own = (y < 0).long().unsqueeze(-1)
-        labeled = self.eta * cost.gather(-1, own) - self.alpha * log_q.gather(-1, own)
-        return masked_mean(unlabeled, y == 0) + masked_mean(labeled.squeeze(-1), y != 0)
-
-
 class Chain(nn.Sequential):
     """Sequential whose parts are stacked one by one."""
 
@@ -169,22 +116,12 @@ def make_classifier(encoder, n_features):
     return Chain(encoder, nn.LeakyReLU(), nn.Linear(code_width(encoder, n_features), 1))
 
 
-class NormalLoss(nn.Module):
-    """The bound on -log p(x|normal), averaged over rows."""
-
-    def forward(self, output, y):
-        """Average over rows; one number per member."""
-        _, bounds = output
-        return bounds[..., 0].mean(-1)
-
-
 def masked_mean(values, mask):
     """Mean over the masked rows; 0 where there is none."""
     return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
 
-@document
-class SSDGM(BaseDeepDetector):
+class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
     """Deep generative model of rows and labels, in which an unlabelled row's label is latent.
 
     Rows x are drawn from p(x|y, z) with a label y (normal or anomaly) and a Gaussian code z. A
@@ -204,9 +141,6 @@ class SSDGM(BaseDeepDetector):
         Weight of the labelled rows' bounds.
     prior : float in (0, 1), default=0.5
         p(y=anomaly).
-    labeled_fraction : float in (0, 1) or None, default=0.5
-        Share of each batch drawn from the labelled rows, half of it from each kind when both
-        anomalies and normals are labelled. None draws all rows alike.
     pretrain_steps : int, default=0
         0 is the paper's M2. Above, M1+M2: gradient steps of a variational autoencoder of all rows
         (M1), which then stays fixed, and M2 is built on its code.
@@ -256,68 +190,11 @@ class SSDGM(BaseDeepDetector):
     array([ 1, -1])
     """
 
-    _parameter_constraints: dict = {
-        **BaseDeepDetector._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "eta": [Interval(Real, 0, None, closed="left")],
-        "prior": [Interval(Real, 0, 1, closed="neither")],
-        "labeled_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "pretrain_steps": [Interval(Integral, 0, None, closed="left")],
-    }
-
-    def __init__(
-        self,
-        *,
-        alpha=10.0,
-        eta=1.0,
-        prior=0.5,
-        labeled_fraction=0.5,
-        pretrain_steps=0,
-        hidden_layer_sizes="auto",
-        latent_dim="auto",
-        module=None,
-        image_shape=None,
-        n_estimators=4,
-        max_steps="auto",
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.0,
-        optimizer=torch.optim.Adam,
-        contamination=0.1,
-        standardize=True,
-        callbacks=None,
-        validation_fraction=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            latent_dim=latent_dim,
-            module=module,
-            image_shape=image_shape,
-            n_estimators=n_estimators,
-            max_steps=max_steps,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-            contamination=contamination,
-            standardize=standardize,
-            callbacks=callbacks,
-            validation_fraction=validation_fraction,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.alpha = alpha
-        self.eta = eta
-        self.prior = prior
-        self.labeled_fraction = labeled_fraction
-        self.pretrain_steps = pretrain_steps
-
-    def _strata(self, y):
-        return batch_strata(y, self.labeled_fraction)
+    alpha: NonNegative = 10.0
+    eta: NonNegative = 1.0
+    prior: Fraction = 0.5
+    pretrain_steps: CountOrZero = 0
+    n_estimators = 4
 
     def _make_network(self, n_features):
         hidden, latent_dim = self._sizes()
@@ -330,15 +207,29 @@ class SSDGM(BaseDeepDetector):
         m2 = make_vae(encoders[0], latent_dim, hidden, latent_dim)
         return GenerativeNetwork(make_classifier(encoders[1], latent_dim), m2, m1=vae)
 
-    def _make_criterion(self, network, rows, y):
-        if network.m1 is not None:
-            self._train(network.m1, MeanScore(), rows, torch.zeros_like(y), self.pretrain_steps)
-            network.m1.requires_grad_(False)
+    def _prepare(self, network, rows, y):
         network.knows_anomalies = bool((y < 0).any())
-        if not network.knows_anomalies:
-            return NormalLoss()
-        return SSDGMLoss(self.prior, self.eta, self.alpha)
+        if network.m1 is not None:
+            self._train(network.m1, vae_loss, rows, y, self.pretrain_steps)
+            network.m1.requires_grad_(False)
 
-    def _train(self, network, criterion, rows, *args):
-        noise = MemberNoise(self.member_seeds_, rows.device)
-        return super()._train(NoisyObjective(network, noise), criterion, rows, *args)
+    def _loss(self, network, rows, y):
+        """Sum the means over unlabelled and over labelled rows of the paper's objective."""
+        noise = network.noise if network.training else None  # validation takes the codes' means
+        log_odds = network.classifier(network.embed(rows)).squeeze(-1)
+        bounds = network.vae.bounds(network.embed(rows, noise), [0.0, 1.0], noise)
+        if not network.knows_anomalies:
+            return bounds[..., 0].mean(-1)
+        log_q = logsigmoid(torch.stack([-log_odds, log_odds], dim=-1))
+        log_prior = torch.tensor([1 - self.prior, self.prior], dtype=torch.float64).log()
+        cost = bounds - log_prior.to(bounds)
+        unlabeled = (log_q.exp() * (cost + log_q)).sum(-1)
+        own = (y < 0).long().unsqueeze(-1)
+        labeled = self.eta * cost.gather(-1, own) - self.alpha * log_q.gather(-1, own)
+        return masked_mean(unlabeled, y == 0) + masked_mean(labeled.squeeze(-1), y != 0)
+
+
+def vae_loss(network, rows, y):
+    """Mean bound of a batch whose rows are all taken as normal; one number per member."""
+    noise = network.noise if network.training else None
+    return network.bounds(rows, [0.0], noise).squeeze(-1).mean(-1)

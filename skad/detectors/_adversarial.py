@@ -1,17 +1,15 @@
 """What AMA and GANomaly share: a net with two optimizers, and the detectors' template."""
 
-import warnings
-from numbers import Real
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval
 
+from .._modules import ScaleImage, code_width, make_decoder
+from .._net import MemberNet
+from .._parameters import Positive
+from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 from ._gan_networks import make_dcgan_decoder, make_dcgan_encoder
-from ._modules import ScaleImage, code_width, make_decoder
-from ._net import MemberNet
-from .base_deep import BaseDeepDetector
 
 COLLAPSED_LOSS = 1e-5  # of a discriminator that has won: it teaches nothing any more
 COLLAPSED_CODE = 1e-3  # spread of codes that have all shrunk to one point
@@ -20,14 +18,21 @@ COLLAPSED_CODE = 1e-3  # spread of codes that have all shrunk to one point
 class AdversarialNet(MemberNet):
     """Member net whose module's `critic` is trained against the rest, by its own optimizer.
 
-    The criterion, called with (network, X, y), gives what both losses need of a batch; its
-    ``critic_loss`` and ``generator_loss``, called with (network, batch), give one number a member.
+    Parameters
+    ----------
+    losses : tuple of callables
+        ``reconstruct(network, rows, y)`` gives what both losses need of a batch; the critic's and
+        the generator's loss, called with (network, batch), give one number per member.
+    critic_optimizer, critic_steps
+        The critic's optimizer, and its steps per step of the generator.
+    restarts : bool
+        Whether a critic that has won starts anew.
     """
 
-    def __init__(self, *args, critic_optimizer, critic_steps, restarts, **kwargs):
+    def __init__(self, *args, losses, critic_optimizer, critic_steps, restarts, **kwargs):
         super().__init__(*args, **kwargs)
-        self.critic_optimizer = critic_optimizer
-        self.critic_steps = critic_steps
+        self.losses = losses
+        self.critic_optimizer, self.critic_steps = critic_optimizer, critic_steps
         self.restarts = restarts
 
     def initialize_optimizer(self):
@@ -43,20 +48,18 @@ class AdversarialNet(MemberNet):
         return self
 
     def train_step(self, batch, **fit_params):
-        network, criterion = self.module_, self.criterion_
-        fakes = criterion(network, *batch)
+        network = self.module_
+        reconstruct, get_critic_loss, get_generator_loss = self.losses
+        fakes = reconstruct(network, *batch)
         for _ in range(self.critic_steps):
-            critic_loss = criterion.critic_loss(network, fakes)
+            critic_loss = get_critic_loss(network, fakes)
             self._descend(self.critic_optimizer_, critic_loss, batch)
         network.critic.requires_grad_(False)  # its gradients would be thrown away
-        loss = criterion.generator_loss(network, fakes)
+        loss = get_generator_loss(network, fakes)
         self._descend(self.optimizer_, loss, batch)
         network.critic.requires_grad_(True)
         self.last_critic_loss_ = critic_loss.detach()
         return {"loss": loss, "critic_loss": critic_loss, "y_pred": None}
-
-    def get_member_losses(self, X, y):
-        return self.criterion_.generator_loss(self.module_, self.criterion_(self.module_, X, y))
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
@@ -77,26 +80,38 @@ class AdversarialNet(MemberNet):
                         moment[k] = 0
 
 
-class AdversarialDetector(BaseDeepDetector):
-    """Base of the detectors whose autoencoder is trained against a critic."""
+class AdversarialDetector(BalancedBatchesMixin, BaseDeepDetector):
+    """Base of the detectors whose autoencoder is trained against a critic.
 
-    _parameter_constraints: dict = {
-        **BaseDeepDetector._parameter_constraints,
-        "critic_optimizer": [callable, None],
-        "critic_lr": [Interval(Real, 0, None, closed="neither"), None],
-    }
+    In place of one loss a subclass writes what both need of a batch,
+    ``_reconstruct(network, rows, y)``, and ``_critic_loss(network, batch)`` and
+    ``_generator_loss(network, batch)``.
 
+    Parameters
+    ----------
+    critic_optimizer : class or None
+        The critic's optimizer; None takes `optimizer`. Settings go in by
+        ``functools.partial(torch.optim.Adam, betas=(0, 0.9))``, here as for `optimizer`.
+    critic_lr : float or None
+        The critic's learning rate; None takes `lr`.
+    """
+
+    critic_optimizer: Annotated[Any, callable] | None = None
+    critic_lr: Positive | None = None
+    labeled_fraction = 0.1
+
+    _auto_sizes = (64, 32), 32
+    _auto_image_sizes = {True: ((16, 32), 32), False: ((32, 64, 128), 64)}
     _net_class = AdversarialNet
     _restarts = False  # whether a critic that has won starts anew
     critic_steps = 1
 
-    def __init__(self, *, critic_optimizer, critic_lr, **parameters):
-        super().__init__(**parameters)
-        self.critic_optimizer = critic_optimizer
-        self.critic_lr = critic_lr
+    def _loss(self, network, rows, y):
+        return self._generator_loss(network, self._reconstruct(network, rows, y))
 
     def _net_options(self):
         return {
+            "losses": (self._reconstruct, self._critic_loss, self._generator_loss),
             "critic_optimizer": self.critic_optimizer or self.optimizer,
             "critic_optimizer__lr": self.critic_lr or self.lr,
             "critic_optimizer__weight_decay": self.weight_decay,
@@ -124,25 +139,19 @@ class AdversarialDetector(BaseDeepDetector):
             return ScaleImage(X, self.image_shape, symmetric=True)
         return super()._make_scaler(X)
 
-    def _calibrate(self, X, y):
-        usual = X[y != -1]
-        self.network_.fit_parts(torch.from_numpy(self._apply(self.network_.parts, usual)))
-        scores = super()._calibrate(X, y)
-        codes = self._apply(self._encode, usual)
-        if (codes.std(axis=1).max(axis=-1) < COLLAPSED_CODE).any():
+    def _check_fit(self, X):
+        codes = self._apply(self.scoring_module_.encode, X).unflatten(1, (self.n_estimators, -1))
+        if (codes.std(0, correction=0).amax(-1) < COLLAPSED_CODE).any():
             self._warn_of_collapse("the codes of all rows have become the same")
         if self._restarts:
             losses = np.array(self.history_[-1]["train_critic_loss_members"])
             if (losses < COLLAPSED_LOSS).any():
                 self._warn_of_collapse("the critic tells real from generated rows without error")
-        return scores
 
     def _warn_of_collapse(self, what):
-        warnings.warn(
-            f"{type(self).__name__} has collapsed: {what}. Lower lr or critic_lr, or take more "
-            "members, of which some may not collapse (n_estimators).",
-            ConvergenceWarning,
-            stacklevel=2,
+        self._warn_of_failure(
+            f"has collapsed: {what}. Lower lr or critic_lr, or take more members, of which some "
+            "may not collapse (n_estimators)."
         )
 
 

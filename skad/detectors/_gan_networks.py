@@ -98,35 +98,6 @@ class Critic(nn.Module):
         return features, self.head(features)
 
 
-class ScoreInParts(nn.Module):
-    """Base of networks whose score adds up parts, each standardised by training rows.
-
-    A subclass writes ``parts(rows)``, (..., n_rows, n_parts).
-    """
-
-    member_axis = True
-
-    def __init__(self, n_parts):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(n_parts))
-        self.register_buffer("spread", torch.ones(n_parts))
-
-    def fit_parts(self, parts):
-        """Learn location and scale of the parts from float64 (n_members, n_rows, n_parts)."""
-        # Member by member, because sums over all at once round otherwise for one than for several.
-        spread = torch.stack([member.std(dim=0, correction=0) for member in parts])
-        self.mean = torch.stack([member.mean(dim=0) for member in parts]).to(self.mean.device)
-        self.spread = torch.where(spread > 0, spread, 1.0).to(self.mean.device)
-
-    def forward(self, rows):
-        """Map (..., n_rows, n_features) to (..., n_rows)."""
-        return self.standardised_parts(rows).sum(-1)
-
-    def standardised_parts(self, rows):
-        """Parts of the score in units of their spread, (..., n_rows, n_parts)."""
-        return (self.parts(rows) - self.mean.unsqueeze(-2)) / self.spread.unsqueeze(-2)
-
-
 def make_critic(
     n_features, hidden, image_shape=None, *, spectral=False, batch_norm=False, bias=True
 ):
