@@ -46,7 +46,9 @@ def draw_reconstructions(title, detector, X, digit, labeled):
     unseen = next(d for d in (1, 2) if d != labeled)
     picks = np.concatenate([np.flatnonzero(digit == d)[:6] for d in (8, labeled, unseen)])
     rows = next(detector._scaled_chunks(X[picks])).expand(detector.n_estimators, -1, -1)
-    fakes = detector.network_.decoder(detector.network_.encoder(rows))[0]
+    fakes = detector.scoring_module_.network.decoder(
+        detector.scoring_module_.network.encoder(rows)
+    )[0]
     figure, axes = plt.subplots(2, len(picks), figsize=(len(picks) * 0.6, 1.8))
     for axis, image in zip(axes.flat, [*rows[0], *fakes], strict=True):
         axis.imshow(image.reshape(28, 28), cmap="gray", vmin=rows.min(), vmax=rows.max())

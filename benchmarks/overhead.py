@@ -63,7 +63,7 @@ def bare_scores(detector, scaled):
     """Forward pass alone, in float64 on rows that are scaled already."""
     with torch.no_grad():
         for chunk in scaled.split(1024):
-            detector.network_(chunk.expand(detector.n_estimators, -1, -1))
+            detector.scoring_module_.network(chunk.expand(detector.n_estimators, -1, -1))
 
 
 def ratio(one, other):
@@ -88,7 +88,7 @@ def measure(n_members):
     detector = DeepSAD(n_estimators=n_members, max_steps=STEPS, random_state=0)
     fit = ratio(lambda: detector.fit(X, y), lambda: bare_fit(X, y, n_members))
     X = np.tile(X, (4, 1))
-    scaled = detector.scaler_(torch.from_numpy(X))
+    scaled = detector.scoring_module_.scaler(torch.from_numpy(X))
     score = ratio(lambda: detector.score_samples(X), lambda: bare_scores(detector, scaled))
     return {"members": n_members, "fit": round(fit, 3), "score": round(score, 3)}
 

@@ -205,7 +205,19 @@ def make_custom(module, n_features):
             f"module must map rows of shape (2, {n_features}) to codes of shape (2, latent_dim), "
             f"got {getattr(code, 'shape', type(code))}."
         )
+    network.vmap_refusal = vmap_refusal(network, n_features)
     return network
+
+
+def vmap_refusal(network, n_features):
+    """Say why torch's vmap cannot run a network in training; None if it can."""
+    members = VmappedMembers([copy.deepcopy(network) for _ in range(2)])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            members(torch.zeros(2, 2, n_features))
+    except RuntimeError as refusal:
+        return str(refusal)
+    return None
 
 
 def code_width(encoder, n_features):
@@ -282,27 +294,6 @@ def _stack_tensors(target, members, recurse=True):
             tensor.data = torch.stack([source[name].data for source in sources])
 
 
-def convolve_in_float32(network):
-    """Let a float64 network's convolutions compute in float32, on a CPU about ten times as fast.
-
-    Returns whether there are any.
-    """
-    layers = [layer for layer in network.modules() if isinstance(layer, CONVOLUTIONS)]
-    for layer in layers:
-        layer.float()
-        layer.register_forward_pre_hook(_to_float32)
-        layer.register_forward_hook(_to_float64)
-    return bool(layers)
-
-
-def _to_float32(layer, args):
-    return (args[0].float(),)
-
-
-def _to_float64(layer, args, output):
-    return output.double()
-
-
 class StackedLinear(nn.Module):
     """K linear layers at once, (K, n_rows, n_in) to (K, n_rows, n_out)."""
 
@@ -344,33 +335,33 @@ class StackedBatchNorm1d(nn.BatchNorm1d):
 
 
 class VmappedMembers(nn.Module):
-    """K networks of any kind at once, through torch's vmap (or one after the other).
+    """K networks of any kind at once, through torch's vmap (or one after the other), to train.
 
-    Holds one network whose tensors carry the leading axis; slices of them are put in for a call.
-    On a CPU convolutions go one after the other, which measures about twice as fast as vmap.
+    Holds one network whose tensors carry the leading axis; slices of them are put in for a call,
+    so it cannot be shared by threads: `unstack` gives what can. On a CPU convolutions go one after
+    the other, which measures about twice as fast as vmap.
     """
 
     def __init__(self, members):
         super().__init__()
         self.net = copy.deepcopy(members[0])
         self.n_members = len(members)
-        self.one_by_one = self.n_members == 1
         self.convolves = any(isinstance(m, CONVOLUTIONS) for m in self.net.modules())
+        refusal = getattr(members[0], "vmap_refusal", None)
+        self.one_by_one = self.n_members == 1 or refusal is not None
+        if self.n_members > 1 and refusal is not None:
+            warnings.warn(
+                f"torch's vmap refuses the given module ({refusal}); its {self.n_members} members "
+                "are trained one after the other, which is slower.",
+                stacklevel=2,
+            )
         _stack_tensors(self.net, members)
 
     def forward(self, x):
         """Apply member k's network to ``x[k]``."""
         state = dict(chain(self.net.named_parameters(), self.net.named_buffers()))
         if not self.one_by_one and not (self.convolves and x.device.type == "cpu"):
-            try:
-                return vmap(self._call, randomness="different")(state, x)
-            except RuntimeError as refusal:
-                self.one_by_one = True
-                warnings.warn(
-                    f"torch's vmap refuses the given module ({refusal}); its {len(x)} members are "
-                    "trained one after the other, which is slower.",
-                    stacklevel=2,
-                )
+            return vmap(self._call, randomness="different")(state, x)
         slices = [{name: t[k] for name, t in state.items()} for k in range(len(x))]
         return torch.stack([self._call(s, rows) for s, rows in zip(slices, x, strict=True)])
 
@@ -379,11 +370,12 @@ class VmappedMembers(nn.Module):
 
     def unstack(self):
         """Give each member a network of its own."""
-        networks = nn.ModuleList(copy.deepcopy(self.net) for _ in range(self.n_members))
-        for k, network in enumerate(networks):
-            for kind in ("named_parameters", "named_buffers"):
+        networks = [copy.deepcopy(self.net) for _ in range(self.n_members)]
+        for kind in ("named_parameters", "named_buffers"):
+            stacked = dict(getattr(self.net, kind)())
+            for k, network in enumerate(networks):
                 for name, tensor in getattr(network, kind)():
-                    tensor.data = dict(getattr(self.net, kind)())[name][k].data.clone()
+                    tensor.data = stacked[name].data[k].clone()
         return MemberList(networks)
 
 

@@ -1,29 +1,31 @@
 """The fitted score as one module: raw rows in, `score_samples` out."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import nn
 
-from ._modules import convolve_in_float32, unstack_vmapped
+from ._modules import unstack_vmapped
 
-CHUNK = 1024  # rows that are converted and scored at once
+# Rows that go through the networks at once, always so many, because rounding depends on the shape
+# of a matrix product: so a row's score is its own to the last bit. Few, so that one row is fast.
+BLOCK = 32
+GPU_BLOCK = 8192
 
 
 class ScoringModule(nn.Module):
     """Maps raw rows to scores: the higher, the more normal.
 
     Scaling, the members' networks, each member's location and spread on the training rows, the
-    mean over members and the sign are all in here, as parameters and buffers. Calls change
-    nothing, so that the module can be shared by threads, differentiated, exported and moved.
+    mean over members and the sign are all in here, as parameters and buffers. Networks compute in
+    float32, as they were trained, the rest in float64 (`double` and `float` make it all one).
+    Calls change nothing, so the module can be shared by threads, differentiated, exported, moved.
 
     Parameters
     ----------
     scaler : nn.Module
-        From raw rows to scaled rows.
-    network : nn.Module
-        From scaled rows (n_members, n_rows, n_features) to anomaly scores (n_members, n_rows).
+        From raw rows to scaled rows, number by number.
+    network : DetectorNetwork
+        Stacked, from scaled rows (n_members, n_rows, n_features) to anomaly scores.
     n_members : int
         Length of the member axis.
     """
@@ -32,10 +34,9 @@ class ScoringModule(nn.Module):
         super().__init__()
         self.scaler = scaler
         self.network = unstack_vmapped(network)
-        self.register_buffer("location", torch.zeros(n_members, 1))
-        self.register_buffer("spread", torch.ones(n_members, 1))
-        self.eval().double().requires_grad_(False)
-        self.convolves = convolve_in_float32(self.network)
+        self.register_buffer("location", torch.zeros(n_members, 1, dtype=torch.float64))
+        self.register_buffer("spread", torch.ones(n_members, 1, dtype=torch.float64))
+        self.eval().requires_grad_(False)
 
     def forward(self, rows):
         """Map rows (n_rows, n_features) to scores (n_rows,)."""
@@ -43,22 +44,15 @@ class ScoringModule(nn.Module):
 
     def member_scores(self, rows):
         """Anomaly scores as the method defines them, (n_members, n_rows)."""
-        return self.network(self._scale(rows))
+        return self._in_blocks(self.network, rows)
 
     def encode(self, rows):
-        """Codes of rows, the members' side by side, (n_rows, n_members * latent_dim)."""
-        return self.network.encode(self._scale(rows)).transpose(0, 1).flatten(1)
+        """Codes of rows, (n_members, n_rows, latent_dim)."""
+        return self._in_blocks(self.network.encode, rows)
 
     def parts(self, rows):
-        """Parts of the anomaly score, (n_rows, n_members, n_parts), if it has any."""
-        return self.network.parts(self._scale(rows)).transpose(0, 1)
-
-    def fit_location_and_spread(self, member_scores):
-        """Learn each member's median and standard deviation over usual rows."""
-        raw = member_scores.numpy()
-        spread = raw.std(axis=1, keepdims=True)
-        self.location = torch.from_numpy(np.median(raw, axis=1, keepdims=True)).to(self.location)
-        self.spread = torch.from_numpy(np.where(spread > 0, spread, 1.0)).to(self.spread)
+        """Parts of the anomaly scores, (n_members, n_rows, n_parts), of a network that has some."""
+        return self._in_blocks(self.network.parts, rows)
 
     def combine(self, member_scores):
         """Mean over members, each in units of its own spread; the one change of sign."""
@@ -66,5 +60,24 @@ class ScoringModule(nn.Module):
         # Added one after the other: a row's sum then does not depend on the number of rows.
         return -sum(standardised.unbind()) / len(standardised)
 
-    def _scale(self, rows):
-        return self.scaler(rows).expand(len(self.location), -1, -1)
+    def fit_location_and_spread(self, member_scores):
+        """Learn each member's median and standard deviation over usual rows."""
+        raw = member_scores.numpy()
+        spread = raw.std(axis=1, keepdims=True)
+        # A spread that is rounding noise must not be blown up.
+        spread[spread <= 1e-7 * np.abs(raw).max(axis=1, keepdims=True)] = 1.0
+        self.location = torch.from_numpy(np.median(raw, axis=1, keepdims=True)).to(self.location)
+        self.spread = torch.from_numpy(spread).to(self.spread)
+
+    def _in_blocks(self, function, rows):
+        """Apply a function of scaled rows (n_members, BLOCK, n_features), block by block."""
+        weight = next(self.network.parameters())
+        scaled = self.scaler(rows).to(weight.dtype)
+        if torch.compiler.is_compiling():  # one graph for any number of rows
+            result = function(scaled.expand(len(self.location), -1, -1))
+        else:
+            size = BLOCK if weight.device.type == "cpu" else GPU_BLOCK
+            padded = torch.cat([scaled, scaled[:1].expand(-len(rows) % size, -1)])
+            blocks = padded.expand(len(self.location), -1, -1).split(size, dim=1)
+            result = torch.cat([function(block) for block in blocks], dim=1)[:, : len(rows)]
+        return result.to(self.location.dtype)

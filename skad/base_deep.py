@@ -15,7 +15,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ._labels import batch_strata
-from ._modules import ScaleImage, Standardize, make_custom, make_decoder, make_encoder, stack_members
+from ._modules import (
+    ScaleImage,
+    Standardize,
+    make_custom,
+    make_decoder,
+    make_encoder,
+    stack_members,
+)
 from ._net import MemberBatches, MemberNet, ValidationRows
 from ._parameters import Count, DeclaredParameters, Fraction, NonNegative, Positive, RandomState
 from ._progress import CallbackSupportMixin, report_fit_task, step_tasks
@@ -26,7 +33,7 @@ from ._random import (
     preserve_global_generators,
     seed_everything,
 )
-from ._scoring import CHUNK, ScoringModule
+from ._scoring import ScoringModule
 from .base import BaseDetector
 
 
@@ -38,8 +45,8 @@ class BaseDeepDetector(
     A subclass says what its network is, ``_make_network(n_features)``: a `DetectorNetwork` of one
     member, which gives the anomaly scores of rows. It may say what a batch costs,
     ``_loss(network, rows, y)``, one number per member; what has to be found before training,
-    ``_prepare(network, rows, y)``; and what training must not have led to, ``_check_fit(rows)``.
-    There the network is the stacked one, and rows are scaled.
+    ``_prepare(network, rows, y)``; There the
+    network is the stacked one, and rows are scaled.
 
     Parameters
     ----------
@@ -139,7 +146,8 @@ class BaseDeepDetector(
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._apply(self.scoring_module_.encode, X).numpy()
+        codes = self._apply(self.scoring_module_.encode, X)
+        return codes.transpose(0, 1).flatten(1).numpy()
 
     # --- what a method may override ---------------------------------------------------------
 
@@ -154,8 +162,8 @@ class BaseDeepDetector(
         """Loss of a batch: the mean anomaly score."""
         return mean_score(network, rows, y)
 
-    def _check_fit(self, X):
-        """Warn if training has failed in a way that the method knows."""
+    def _check_fit(self, X, usual):
+        """Warn if training has failed in a way that the method knows; usual rows are a mask."""
 
     def _method_callbacks(self):
         """Skorch callbacks that the method's loss needs."""
@@ -178,7 +186,9 @@ class BaseDeepDetector(
             device = "cuda" if torch.cuda.is_available() else "cpu"
         scaler = self._make_scaler(X)
         with preserve_global_generators():
-            rows = torch.cat([scaler(chunk).float() for chunk in _chunks(X)]).to(device)
+            rows = torch.empty(X.shape, device=device)
+            for chunk, part in _chunks(X):
+                rows[chunk] = scaler(part)
             labels = torch.from_numpy(y).to(device)
             network = self._make_members(X.shape[1]).to(device)
             self._prepare(network, rows, labels)
@@ -262,19 +272,19 @@ class BaseDeepDetector(
     def _calibrate(self, X, y):
         """Find each member's scale on the training rows; their scores, once checked."""
         module = self.scoring_module_
-        usual = X[y != -1]
+        usual = torch.from_numpy(y != -1)
         if hasattr(module.network, "fit_parts"):
-            module.network.fit_parts(self._apply(module.parts, usual).transpose(0, 1))
+            module.network.fit_parts(self._apply(module.parts, X)[:, usual])
         raw = self._member_scores(X)
         if not raw.isfinite().all():
             raise ValueError("Training gave scores that are not finite. Lower lr.")
-        module.fit_location_and_spread(raw[:, y != -1])
+        module.fit_location_and_spread(raw[:, usual])
         if ((raw.amax(1) - raw.amin(1)) <= 1e-6 * raw.abs().amax(1)).any():
             self._warn_of_failure(
                 "gives (almost) the same score to every training row: its network has collapsed, "
                 "or all rows are equal. Try a larger lr or more steps."
             )
-        self._check_fit(usual)
+        self._check_fit(X, usual)
         return module.combine(raw).numpy()
 
     def _warn_of_failure(self, what):
@@ -286,21 +296,20 @@ class BaseDeepDetector(
         return self.scoring_module_.combine(self._member_scores(X)).numpy()
 
     def _member_scores(self, X):
-        """Anomaly scores as the method defines them, a tensor (n_members, n_samples)."""
-        return self._apply(lambda rows: self.scoring_module_.member_scores(rows).T, X).T.contiguous()
+        """Anomaly scores as the method defines them, (n_members, n_samples)."""
+        return self._apply(self.scoring_module_.member_scores, X)
 
     def _apply(self, function, X):
-        """Apply a function of raw rows to all rows, chunk by chunk."""
+        """Apply a function from raw rows to (n_members, n_rows, ...) to all rows, in chunks."""
         device = self.scoring_module_.location.device
-        convolves = self.scoring_module_.convolves
-        results = []
+        result = None
         with torch.no_grad():
-            for chunk in _chunks(X, 128 if convolves else CHUNK):
-                rows = chunk.to(device)
-                if convolves:
-                    rows = torch.cat([rows, rows[:1].expand(128 - len(rows), -1)])
-                results.append(function(rows)[: len(chunk)].cpu())
-        return torch.cat(results)
+            for chunk, part in _chunks(X):
+                values = function(part.to(device)).cpu()
+                if result is None:
+                    result = values.new_empty(len(values), len(X), *values.shape[2:])
+                result[:, chunk] = values
+        return result
 
     def _make_scaler(self, X):
         if not self.standardize:
@@ -370,7 +379,9 @@ def mean_score(network, rows, y):
     return network(rows).mean(-1)
 
 
-def _chunks(X, size=CHUNK):
-    """Yield rows of an array as float64 tensors."""
+def _chunks(X):
+    """Yield slices of rows, and those rows as float64 tensors of some megabytes."""
+    size = max(2**18 // X.shape[1] // 32 * 32, 32)
     for start in range(0, len(X), size):
-        yield torch.from_numpy(np.array(X[start : start + size], dtype=np.float64, order="C"))
+        chunk = slice(start, start + size)
+        yield chunk, torch.from_numpy(np.array(X[chunk], dtype=np.float64, order="C"))

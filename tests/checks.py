@@ -44,6 +44,12 @@ def make_problem(seed=0, n=120, n_features=5):
     return X, y, truth
 
 
+def in_float64(detector):
+    """A fitted deep detector whose networks compute in float64: formulas hold to 1e-10."""
+    detector.scoring_module_.double()
+    return detector
+
+
 def uses_anomalies(detector):
     return not detector._drops_anomalies
 
@@ -76,14 +82,25 @@ def check_higher_is_more_normal(detector):
 def check_row_alone_scores_the_same(detector):
     X, y, _ = make_problem()
     detector.fit(X, y)
-    big = np.concatenate([X] * 10)  # more than one chunk
+    big = np.concatenate([X] * 10)  # more than one block
     expected = detector.score_samples(X)
     order = np.random.RandomState(0).permutation(len(X))
-    assert_allclose(detector.score_samples(X[order]), expected[order], rtol=1e-12, atol=1e-12)
-    assert_allclose(detector.score_samples(big)[-len(X) :], expected, rtol=1e-12, atol=1e-12)
+    assert_array_equal(detector.score_samples(X[order]), expected[order])
+    assert_array_equal(detector.score_samples(big)[-len(X) :], expected)
     for i in range(20):
-        alone = detector.score_samples(X[i : i + 1])
-        assert_allclose(alone, expected[i : i + 1], rtol=1e-12, atol=1e-12)
+        assert_array_equal(detector.score_samples(X[i : i + 1]), expected[i : i + 1])
+
+
+def check_ties_get_one_verdict(detector):
+    """On small integers many rows are equal, and thresholds fall on scores: no verdict flips."""
+    rng = np.random.RandomState(0)
+    X, y = rng.randint(0, 3, (150, 4)), np.zeros(150, dtype=int)
+    y[:4] = -1
+    detector.fit(X, y)
+    together = detector.predict(X)
+    assert_array_equal([detector.predict(X[i : i + 1])[0] for i in range(len(X))], together)
+    _, first, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
+    assert_array_equal(together, together[first][group.ravel()])
 
 
 def check_offset_is_quantile_of_unlabeled(detector):
@@ -468,7 +485,7 @@ def check_pickle_is_lean(detector):
         len(pickle.dumps(clone(detector).set_params(max_steps=steps).fit(X, y)))
         for steps in (20, 200)
     ]
-    n_weights = sum(p.numel() for p in detector.fit(X, y).network_.parameters())
+    n_weights = sum(p.numel() for p in detector.fit(X, y).scoring_module_.network.parameters())
     assert sizes[1] < sizes[0] + 1000
     assert sizes[0] < 8 * n_weights + 25_000
 
@@ -506,12 +523,36 @@ def check_members_equal_nets_trained_alone(detector):
     member_scores = together._member_scores(X)
     for k, seed in enumerate(together.member_seeds_):
         alone = clone(detector).set_params(n_estimators=1, random_state=seed).fit(X, y)
-        assert_array_equal(alone._member_scores(X)[0], member_scores[k])
-        history = (
-            alone.history_[:, "train_loss_members"],
-            together.history_[:, "train_loss_members"],
-        )
-        assert_array_equal(np.ravel(history[0]), np.array(history[1])[:, k])
+        # Rounding depends on the CPU and on the number of matrices in a product.
+        scores = alone._member_scores(X)[0]
+        assert_allclose(scores, member_scores[k], rtol=1e-3, atol=1e-3 * float(scores.std()))
+        losses = np.array(together.history_[:, "train_loss_members"])[:, k]
+        assert_allclose(losses, alone.history_[:, "train_loss"], rtol=1e-4, atol=1e-5)
+
+
+def check_scoring_module(detector):
+    """It is the score: bit for bit, differentiable, in float32 too, and torch.export takes it."""
+    X, y, _ = make_problem()
+    module, rows = detector.fit(X, y).scoring_module_, torch.from_numpy(X)
+    scores = detector.score_samples(X)
+    assert_array_equal(module(rows), scores)
+    assert_array_equal(module(rows[:1]), scores[:1])
+    for kind in (torch.float32, torch.float64):
+        same = copy.deepcopy(module).to(kind)(rows.to(kind))
+        assert same.dtype == kind
+        assert_allclose(same, scores, rtol=0, atol=1e-5 * scores.std())
+    rows = rows.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(module(rows).sum(), rows)
+    assert torch.isfinite(gradient).all()
+    assert (gradient != 0).any(1).all()
+    assert not [p for p in module.parameters() if p.requires_grad]
+    n_rows = torch.export.Dim("n_rows", min=2, max=10_000)
+    example = torch.from_numpy(X[:7])
+    exported = torch.export.export(module, (example,), dynamic_shapes=({0: n_rows},))
+    with torch.no_grad():
+        for n in (2, 50):
+            got = exported.module()(torch.from_numpy(X[:n]))
+            assert_allclose(got, scores[:n], rtol=0, atol=1e-5 * scores.std())
 
 
 def check_training_moves_weights(detector):
@@ -526,7 +567,9 @@ def check_training_moves_weights(detector):
     assert short.n_iter_ == 1
     assert longer.n_iter_ == 40
     for (name, before), (_, after) in zip(
-        short.network_.named_parameters(), longer.network_.named_parameters(), strict=True
+        short.scoring_module_.network.named_parameters(),
+        longer.scoring_module_.network.named_parameters(),
+        strict=True,
     ):
         assert not torch.equal(before, after), f"{name} has not moved"
 
@@ -541,9 +584,9 @@ def check_extreme_columns(detector):
     assert np.isfinite(scores).all()
     rest = np.delete(np.arange(len(X)), [50, 51, 52])
     assert roc_auc_score(truth[rest], scores[rest]) > 0.8
-    z = detector.scaler_(torch.from_numpy(odd)).numpy()
+    z = detector.scoring_module_.scaler(torch.from_numpy(odd)).numpy()
     assert z[rest, 5].std() == pytest.approx(1, abs=0.05)  # kept, despite the cast to float32
-    far = detector.scaler_(torch.tensor([[1e3] * 6, [1e6] * 6]).double()).float()
+    far = detector.scoring_module_.scaler(torch.tensor([[1e3] * 6, [1e6] * 6]).double()).float()
     assert (far[1, :5] > far[0, :5]).all()  # extremes still rank
 
 
@@ -586,6 +629,7 @@ COMMON = [
     check_scores_and_predictions,
     check_higher_is_more_normal,
     check_row_alone_scores_the_same,
+    check_ties_get_one_verdict,
     check_offset_is_quantile_of_unlabeled,
     check_offset_with_few_unlabeled,
     check_novelty_mode,
@@ -613,6 +657,7 @@ COMMON = [
 DEEP = [
     check_transform,
     check_members_equal_nets_trained_alone,
+    check_scoring_module,
     check_training_moves_weights,
     check_extreme_columns,
 ]

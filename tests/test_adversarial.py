@@ -13,17 +13,17 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from skorch.utils import noop
 
-from skad._adversarial import AdversarialNet
-from skad._gan_networks import (
+from skad._modules import make_decoder, make_encoder, stack_members
+from skad.detectors._adversarial import AdversarialNet
+from skad.detectors._gan_networks import (
     SpectralConv2d,
     SpectralLinear,
     make_critic,
     make_dcgan_decoder,
     make_dcgan_encoder,
 )
-from skad._modules import make_decoder, make_encoder, stack_members
 from skad.detectors.ama import AMA
-from skad.detectors.ganomaly import GANomaly, GANomalyLoss, GANomalyNetwork
+from skad.detectors.ganomaly import GANomaly, GANomalyNetwork
 
 from .checks import make_problem
 
@@ -36,6 +36,9 @@ FAST = {
     "hidden_layer_sizes": (8,),
 }
 DETECTORS = pytest.mark.parametrize("detector", [AMA, GANomaly])
+
+
+DETECTOR = GANomaly(w_con=1.0, anomaly_weight=0.0)
 
 
 def make_network(seed=0):
@@ -53,7 +56,8 @@ def make_net(*, lr=0.1, critic_lr=0.1, critic_optimizer=torch.optim.SGD, **optio
     options = {"critic_steps": 1, "restarts": False, **options}
     net = AdversarialNet(
         stack_members([make_network(seed) for seed in range(2)]),
-        GANomalyLoss(w_adv=1.0, w_con=1.0, w_enc=1.0, anomaly_weight=0.0, margin=1.0),
+        DETECTOR._loss,
+        losses=DETECTOR._net_options()["losses"],
         optimizer=torch.optim.SGD,
         critic_optimizer=critic_optimizer,
         lr=lr,
@@ -85,10 +89,10 @@ def test_each_optimizer_moves_its_own_part_only(lr, critic_lr):
 
 
 def test_losses_have_no_gradient_in_the_other_part():
-    network, criterion = make_network(), make_net().criterion_
-    fakes = criterion(network, BATCH[0][0], BATCH[1][0])
+    network = make_network()
+    fakes = DETECTOR._reconstruct(network, BATCH[0][0], BATCH[1][0])
     rest = [p for name, p in network.named_parameters() if not name.startswith("critic.")]
-    loss = criterion.critic_loss(network, fakes)
+    loss = DETECTOR._critic_loss(network, fakes)
     assert set(torch.autograd.grad(loss, rest, allow_unused=True)) == {None}
 
 
@@ -131,7 +135,7 @@ def test_restart_gives_one_member_its_first_critic_and_no_moments():
 
 
 def test_critic_that_has_won_restarts(monkeypatch):
-    monkeypatch.setattr("skad._adversarial.COLLAPSED_LOSS", 10.0)  # any loss is below it
+    monkeypatch.setattr("skad.detectors._adversarial.COLLAPSED_LOSS", 10.0)  # any loss is below it
     with pytest.warns(ConvergenceWarning, match="tells real from generated rows without error"):
         det = GANomaly(**FAST).fit(X, Y)
     assert all(row["restarts"] == [0, 1] for row in det.history_)
@@ -246,7 +250,7 @@ def test_images(detector, shape, n_estimators):
     scores = det.score_samples(rows)
     assert len(np.unique(scores)) == 20
     assert_allclose(det.score_samples(rows[3:4]), scores[3:4], rtol=1e-12, atol=1e-12)
-    scaled = det.scaler_(torch.from_numpy(rows))
+    scaled = det.scoring_module_.scaler(torch.from_numpy(rows))
     assert scaled.min() == -1
     assert scaled.max() == 1
     assert_allclose(pickle.loads(pickle.dumps(det)).score_samples(rows), scores)

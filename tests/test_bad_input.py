@@ -127,4 +127,6 @@ def test_input(case):
     assert np.isfinite(detector.score_samples(rows)).all()
     assert np.isfinite(detector.offset_)
     n_distinct = len(np.unique(np.asarray(rows, dtype=float), axis=0))
+    if case == "two rows":  # both lie equally far from the centre, their mean
+        return
     assert len(np.unique(detector.score_samples(rows))) > 0.5 * n_distinct

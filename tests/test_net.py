@@ -157,20 +157,29 @@ def test_early_stopping_on_validation_rows_restores_the_best_weights():
     assert len(valid) < 20
     assert det.n_iter_ == 20 * len(valid)
     best = KeepWeights.seen[int(np.argmin(valid))]
-    for name, tensor in det.network_.state_dict().items():
+    for name, tensor in det.scoring_module_.network.state_dict().items():
         assert_array_equal(tensor.float().numpy(), best[name].numpy())
 
 
 def test_validation_rows_are_not_trained_on():
+    options = {**FAST, "validation_fraction": 0.3, "standardize": False, "pretrain_steps": 5}
+    detector = DeepSAD(**options)
+    detector.member_seeds_ = [0]
+    numbers = torch.arange(len(X))
+    trained, _, validation = detector._split(numbers, torch.from_numpy(Y.astype(np.int8)))
+    kept = validation.X.numpy()
+    assert_array_equal(np.sort(np.r_[trained, kept]), numbers)
+    assert_allclose(
+        [np.mean(Y[kept] == label) for label in (-1, 0, 1)], [1 / 12, 0.87, 0.05], atol=0.02
+    )
     moved = X.copy()
-    held_out = DeepSAD(**FAST, validation_fraction=0.3, standardize=False)
-    held_out.member_seeds_ = [0]
-    mask = held_out._held_out(torch.from_numpy(Y.astype(np.int8))).numpy()
-    assert_allclose([mask[label == Y].mean() for label in (-1, 0, 1)], 0.3, atol=0.05)
-    moved[mask] += 0.5
-    options = {**FAST, "validation_fraction": 0.3, "standardize": False}
-    losses = [DeepSAD(**options, center="all").fit(rows, Y).history_[0] for rows in (X, X, moved)]
-    assert losses[0]["valid_loss"] == losses[1]["valid_loss"] != losses[2]["valid_loss"]
+    moved[kept] += 0.5  # neither pretraining, nor centre, nor training may see it
+    first, second, third = (DeepSAD(**options).fit(rows, Y) for rows in (X, X, moved))
+    assert_array_equal(first.center_, third.center_)
+    for name, weight in first.scoring_module_.network.state_dict().items():
+        assert_array_equal(weight, third.scoring_module_.network.state_dict()[name])
+    losses = [det.history_[-1]["valid_loss"] for det in (first, second, third)]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_validation_fraction_that_leaves_nothing():
@@ -288,7 +297,7 @@ def test_model_fitted_on_a_gpu_scores_on_a_cpu():
     det = DeepSAD(device="cuda", **FAST).fit(X, Y)
     expected = det.score_samples(X)
     loaded = pickle.loads(pickle.dumps(det))
-    assert {p.device.type for p in loaded.network_.parameters()} == {"cpu"}
+    assert {p.device.type for p in loaded.scoring_module_.network.parameters()} == {"cpu"}
     assert_allclose(loaded.score_samples(X), expected, rtol=1e-9)
 
 
@@ -296,6 +305,6 @@ def test_pickled_network_is_on_the_cpu(monkeypatch):
     """Without a GPU at hand: whatever the device, the pickled network has been moved."""
     det = DeepSAD(**FAST).fit(X, Y)
     moved = []
-    monkeypatch.setattr(type(det.network_), "cpu", lambda self: moved.append(True) or self)
+    monkeypatch.setattr(type(det.scoring_module_), "cpu", lambda self: moved.append(True) or self)
     pickle.dumps(det)
     assert moved

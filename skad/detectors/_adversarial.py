@@ -139,9 +139,9 @@ class AdversarialDetector(BalancedBatchesMixin, BaseDeepDetector):
             return ScaleImage(X, self.image_shape, symmetric=True)
         return super()._make_scaler(X)
 
-    def _check_fit(self, X):
-        codes = self._apply(self.scoring_module_.encode, X).unflatten(1, (self.n_estimators, -1))
-        if (codes.std(0, correction=0).amax(-1) < COLLAPSED_CODE).any():
+    def _check_fit(self, X, usual):
+        codes = self._apply(self.scoring_module_.encode, X)[:, usual]
+        if (codes.std(1, correction=0).amax(-1) < COLLAPSED_CODE).any():
             self._warn_of_collapse("the codes of all rows have become the same")
         if self._restarts:
             losses = np.array(self.history_[-1]["train_critic_loss_members"])

@@ -94,7 +94,9 @@ class DeepSVDD(HypersphereDetector):
 
     def _prepare(self, network, rows, y):
         super()._prepare(network, rows, y)
-        network.register_buffer("squared_radius", torch.zeros(self.n_estimators, device=rows.device))
+        network.register_buffer(
+            "squared_radius", torch.zeros(self.n_estimators, device=rows.device)
+        )
 
     def _loss(self, network, rows, y):
         d = network(rows)
@@ -107,7 +109,7 @@ class DeepSVDD(HypersphereDetector):
         soft = self.objective == "soft-boundary"
         return [RadiusUpdate(self.nu, self.member_seeds_)] if soft else []
 
-    def _check_fit(self, X):
+    def _check_fit(self, X, usual):
         if self.objective == "soft-boundary":
             squared_radius = self.scoring_module_.network.squared_radius
-            self.radius_ = squared_radius.float().sqrt().cpu().numpy()
+            self.radius_ = squared_radius.sqrt().cpu().numpy()

@@ -8,6 +8,8 @@ from torch import nn
 
 from skad import Autoencoder
 
+from ..checks import in_float64
+
 TINY = {"hidden_layer_sizes": (8,), "latent_dim": 2, "n_estimators": 2, "batch_size": 16}
 TINY |= {"max_steps": 10, "random_state": 0}
 IMAGES = {"image_shape": (1, 8, 8), "hidden_layer_sizes": (3,)}
@@ -23,17 +25,18 @@ def plane():
 
 def test_score_is_mean_squared_reconstruction_error(plane):
     X = plane[0][:30]
-    det = Autoencoder(**TINY).fit(X)
+    det = in_float64(Autoencoder(**TINY).fit(X))
     expected = np.zeros((2, len(X)))
     for k in range(2):
-        encoder, decoder = det.network_.encoder, det.network_.decoder
+        network = det.scoring_module_.network
+        encoder, decoder = network.encoder, network.decoder
         weights = [
             (layer.weight[k].numpy(), layer.bias[k].numpy())
             for layer in [*encoder, *decoder]
             if hasattr(layer, "weight")
         ]
         (W1, b1), (W2, b2), (W3, b3), (W4, b4) = weights
-        for i, x in enumerate(det.scaler_(torch.tensor(X)).numpy()):
+        for i, x in enumerate(det.scoring_module_.scaler(torch.tensor(X)).numpy()):
             h = W1 @ x + b1
             z = W2 @ np.where(h > 0, h, 0.01 * h) + b2
             h = W3 @ z + b3
@@ -93,5 +96,5 @@ def test_own_encoder_gets_a_decoder_of_its_code_width(plane):
 
     det = Autoencoder(module=encoder, **TINY).fit(X)
     assert det.transform(X).shape == (60, 6)
-    assert det.network_.decoder[0].weight.shape == (2, 8, 3)
+    assert det.scoring_module_.network.decoder[0].weight.shape == (2, 8, 3)
     assert np.ptp(det.score_samples(X)) > 0
