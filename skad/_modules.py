@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
+from ._arguments import check_halvings, check_module
+
 
 class Standardize(nn.Module):
     """Fixed first layer: centre and scale each column by training statistics, bend the tails.
@@ -87,6 +89,7 @@ def make_encoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True,
     """Network from rows to codes: an MLP, or for images a LeNet, both linear at the end."""
     if image_shape is None:
         return make_mlp([n_features, *hidden, latent_dim], bias=bias, batch_norm=batch_norm)
+    check_halvings(image_shape, len(hidden))
     layers = [nn.Unflatten(1, image_shape)]
     n_in, height, width = image_shape
     for n_out in hidden:
@@ -196,28 +199,36 @@ def make_custom(module, n_features):
         network = reinitialised(module)
     else:
         network = module(n_features)
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"module({n_features}) must return an nn.Module, got {network!r}.")
-    with torch.no_grad():
-        code = copy.deepcopy(network)(torch.zeros(2, n_features))
+    check_module(network, n_features)
+    try:
+        with torch.no_grad():
+            code = copy.deepcopy(network)(torch.zeros(2, n_features))
+    except Exception as error:
+        raise ValueError(
+            f"module fails on rows of shape (2, {n_features}): {error}. It must take the "
+            f"{n_features} features of X."
+        ) from error
     if not isinstance(code, torch.Tensor) or code.ndim != 2 or len(code) != 2:
         raise ValueError(
             f"module must map rows of shape (2, {n_features}) to codes of shape (2, latent_dim), "
             f"got {getattr(code, 'shape', type(code))}."
         )
-    network.vmap_refusal = vmap_refusal(network, n_features)
+    _try_training(network, torch.zeros(2, 2, n_features))
     return network
 
 
-def vmap_refusal(network, n_features):
-    """Say why torch's vmap cannot run a network in training; None if it can."""
-    members = VmappedMembers([copy.deepcopy(network) for _ in range(2)])
+def _try_training(network, rows):
+    """Find out whether a network draws random numbers in training, and whether vmap takes it."""
+    state = torch.get_rng_state()
+    copy.deepcopy(network)(rows[0])
+    if not torch.equal(state, torch.get_rng_state()):
+        network.draws_in_training = True
+    network.vmap_refusal = None
     try:
-        with torch.random.fork_rng(devices=[]):
-            members(torch.zeros(2, 2, n_features))
+        VmappedMembers([network, network])(rows)
     except RuntimeError as refusal:
-        return str(refusal)
-    return None
+        network.vmap_refusal = str(refusal)
+    torch.set_rng_state(state)
 
 
 def code_width(encoder, n_features):

@@ -5,6 +5,8 @@ all tensors have a leading member axis, the loss is one number per member, an ep
 budget of gradient steps, and the loss is read once an epoch, because reading it stalls a GPU.
 """
 
+import dis
+
 import numpy as np
 import torch
 from skorch import NeuralNet
@@ -118,11 +120,20 @@ class MemberNet(NeuralNet):
         return self
 
     def notify(self, method_name, **cb_kwargs):
-        # skorch's callbacks stop training with KeyboardInterrupt; this tells them from Ctrl-C.
+        # skorch's callbacks stop training by raising KeyboardInterrupt.
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
+            if is_ctrl_c(stop):
+                raise
             raise _StopRequested from stop
+        except KeyError as missing:
+            if "valid_loss" in str(missing) and "valid_loss" not in self.history[-1]:
+                raise ValueError(
+                    "A callback asks for valid_loss, which is only there with validation_fraction; "
+                    "set it, or let the callback monitor train_loss."
+                ) from missing
+            raise
 
     def get_default_callbacks(self):
         return [("progress", StepProgress())] if self.verbose else []
@@ -130,6 +141,12 @@ class MemberNet(NeuralNet):
     def initialize_criterion(self):
         self.criterion_ = self.criterion  # skorch would call it: it expects a class
         return self
+
+    def forward_iter(self, X, training=False, device="cpu"):
+        raise NotImplementedError(
+            "The net gives no predictions: it holds several networks, stacked, and takes scaled "
+            "rows. In a callback call net.module_ on rows (n_members, n_rows, n_features)."
+        )
 
     def get_split_datasets(self, X, y=None, **fit_params):
         return X
@@ -189,6 +206,15 @@ class MemberNet(NeuralNet):
         self.history.record(name, loss)
         self.history.record(f"{name}_best", loss < best)
         self.history.record(f"{name}_members", member_losses.tolist())
+
+
+def is_ctrl_c(interrupt):
+    """Tell Ctrl-C, which strikes at any instruction, from a ``raise KeyboardInterrupt``."""
+    traceback = interrupt.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    instruction = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
+    return dis.opname[instruction] != "RAISE_VARARGS"
 
 
 def clip_member_gradients(parameters, max_norm=MAX_GRAD_NORM):

@@ -29,7 +29,12 @@ Positive = Annotated[float, Number(Real, 0, None, closed="neither")]
 NonNegative = Annotated[float, Number(Real, 0, None, closed="left")]
 Fraction = Annotated[float, Number(Real, 0, 1, closed="neither")]
 Contamination = Annotated[float, Number(Real, 0, 0.5, closed="right")]
-RandomState = Annotated[int | np.random.RandomState | None, "random_state"]
+RandomState = Annotated[
+    int | np.random.RandomState | None,
+    Number(Integral, 0, 2**32 - 1, closed="both"),
+    np.random.RandomState,
+    None,
+]
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)

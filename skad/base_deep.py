@@ -1,8 +1,8 @@
 """The template of the deep detectors: scaling, members, training, scores, codes."""
 
 import copy
-import math
 import warnings
+from contextlib import nullcontext
 from numbers import Integral
 from typing import Annotated, Any, Literal
 
@@ -10,10 +10,18 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from ._ambient import plain_torch
+from ._arguments import (
+    check_callbacks,
+    check_device,
+    check_image_shape,
+    check_optimizer,
+    check_sizes,
+    weight_decay_option,
+)
 from ._labels import batch_strata
 from ._modules import (
     ScaleImage,
@@ -24,13 +32,21 @@ from ._modules import (
     stack_members,
 )
 from ._net import MemberBatches, MemberNet, ValidationRows
-from ._parameters import Count, DeclaredParameters, Fraction, NonNegative, Positive, RandomState
+from ._parameters import (
+    Count,
+    DeclaredParameters,
+    Fraction,
+    NonNegative,
+    Number,
+    Positive,
+    RandomState,
+)
 from ._progress import CallbackSupportMixin, report_fit_task, step_tasks
 from ._random import (
     MemberNoise,
     draw_seed,
     member_seeds,
-    preserve_global_generators,
+    own_global_generators,
     seed_everything,
 )
 from ._scoring import ScoringModule
@@ -118,7 +134,7 @@ class BaseDeepDetector(
     image_shape: Annotated[tuple, "array-like"] | None = None
     n_estimators: Count = 8
     max_steps: Count | Literal["auto"] = "auto"
-    batch_size: Annotated[int, Interval(Integral, 2, None, closed="left")] = 128
+    batch_size: Annotated[int, Number(Integral, 2, None, closed="left")] = 128
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
     optimizer: Annotated[Any, callable] = torch.optim.Adam
@@ -178,31 +194,31 @@ class BaseDeepDetector(
     # --- fit --------------------------------------------------------------------------------
 
     @report_fit_task
+    @plain_torch()
     def _fit(self, X, y):
-        self._check_architecture(X.shape[1])
+        device = check_device(self.device)
+        check_optimizer(self.optimizer)
+        check_callbacks(self.callbacks)
+        check_image_shape(self.image_shape, X.shape[1])
         self.member_seeds_ = member_seeds(draw_seed(self.random_state), self.n_estimators)
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        network = self._make_members(X.shape[1]).to(device)
         scaler = self._make_scaler(X)
-        with preserve_global_generators():
-            rows = torch.empty(X.shape, device=device)
-            for chunk, part in _chunks(X):
-                rows[chunk] = scaler(part)
-            labels = torch.from_numpy(y).to(device)
-            network = self._make_members(X.shape[1]).to(device)
-            self._prepare(network, rows, labels)
-            net = self._train(
-                network,
-                self._loss,
-                rows,
-                labels,
-                self._n_steps(y),
-                getattr(self, "labeled_fraction", None),
-                self._method_callbacks(),
-            )
-            self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
+        rows = torch.empty(X.shape, dtype=torch.float32, device=device)
+        for chunk, part in _chunks(X):
+            rows[chunk] = scaler(part)
+        labels = torch.from_numpy(y).to(device)
+        self._prepare(network, rows, labels)
+        net = self._train(
+            network,
+            self._loss,
+            rows,
+            labels,
+            self._n_steps(y),
+            getattr(self, "labeled_fraction", None),
+            self._method_callbacks(),
+        )
         self.history_, self.n_iter_ = net.history, net.n_steps_
+        self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
         self._n_features_out = self.transform(X[:1]).shape[1]
         return self._calibrate(X, y)
 
@@ -212,9 +228,10 @@ class BaseDeepDetector(
     def _make_members(self, n_features):
         """Build one network per member, each from its own seed, and stack them."""
         members = []
-        for seed in self.member_seeds_:
-            seed_everything(seed)
-            members.append(self._make_network(n_features))
+        with own_global_generators():
+            for seed in self.member_seeds_:
+                seed_everything(seed)
+                members.append(self._make_network(n_features))
         return stack_members(members)
 
     def _train(self, network, criterion, rows, y, n_steps, labeled_fraction=None, callbacks=()):
@@ -232,20 +249,21 @@ class BaseDeepDetector(
             network,
             criterion,
             optimizer=self.optimizer,
-            optimizer__weight_decay=self.weight_decay,
             lr=self.lr,
+            **weight_decay_option("optimizer", self.optimizer, self.weight_decay),
             batch_size=self.batch_size,
-            callbacks=[
-                *callbacks,
-                *step_tasks(self, n_steps),
-                *copy.deepcopy(list(self.callbacks or ())),
-            ],
+            callbacks=[*callbacks, *step_tasks(self, n_steps), *map(copied, self.callbacks or ())],
             device=rows.device,
             verbose=self.verbose,
             **self._net_options(),
         )
         network.noise = MemberNoise(self.member_seeds_, rows.device)
-        net.fit(batches, validation)
+        # Callbacks, and layers such as dropout, draw from the global generators.
+        draws = self.callbacks or any(hasattr(m, "draws_in_training") for m in network.modules())
+        with own_global_generators(rows.device) if draws else nullcontext():
+            if draws:
+                seed_everything(self.member_seeds_[0], rows.device)
+            net.fit(batches, validation)
         network.noise = None
         return net
 
@@ -299,6 +317,7 @@ class BaseDeepDetector(
         """Anomaly scores as the method defines them, (n_members, n_samples)."""
         return self._apply(self.scoring_module_.member_scores, X)
 
+    @plain_torch()
     def _apply(self, function, X):
         """Apply a function from raw rows to (n_members, n_rows, ...) to all rows, in chunks."""
         device = self.scoring_module_.location.device
@@ -314,7 +333,7 @@ class BaseDeepDetector(
     def _make_scaler(self, X):
         if not self.standardize:
             return nn.Identity()
-        return Standardize(X) if self.image_shape is None else ScaleImage(X, self.image_shape)
+        return Standardize(X) if self._image_shape is None else ScaleImage(X, self._image_shape)
 
     # --- networks ---------------------------------------------------------------------------
 
@@ -322,7 +341,7 @@ class BaseDeepDetector(
         """One member's encoder: the user's, or the built-in one for tables or images."""
         if self.module is not None:
             return make_custom(self.module, n_features)
-        return make_encoder(n_features, *self._sizes(), self.image_shape, **options)
+        return make_encoder(n_features, *self._sizes(), self._image_shape, **options)
 
     def _make_decoder(self, n_features, **options):
         """Mirror image of the built-in encoder."""
@@ -331,28 +350,20 @@ class BaseDeepDetector(
                 "A decoder is needed, but only built-in encoders have a mirror image; leave "
                 "module=None."
             )
-        return make_decoder(n_features, *self._sizes(), self.image_shape, **options)
+        return make_decoder(n_features, *self._sizes(), self._image_shape, **options)
+
+    @property
+    def _image_shape(self):
+        return None if self.image_shape is None else tuple(int(n) for n in self.image_shape)
 
     def _sizes(self):
         """Hidden layers and code width, with "auto" resolved."""
         hidden, latent_dim = self._auto_sizes
-        if self.image_shape is not None:
-            hidden, latent_dim = self._auto_image_sizes[self.image_shape[0] == 1]
-        if self.hidden_layer_sizes != "auto":
-            hidden = tuple(self.hidden_layer_sizes)
+        if self._image_shape is not None:
+            hidden, latent_dim = self._auto_image_sizes[self._image_shape[0] == 1]
+        if not isinstance(self.hidden_layer_sizes, str):
+            hidden = check_sizes(self.hidden_layer_sizes)
         return hidden, latent_dim if self.latent_dim == "auto" else self.latent_dim
-
-    def _check_architecture(self, n_features):
-        shape = self.image_shape
-        if shape is not None and (len(shape) != 3 or math.prod(shape) != n_features):
-            raise ValueError(
-                f"image_shape={tuple(shape)} does not fit the {n_features} features of X: it must "
-                "be (channels, height, width), and their product the number of features."
-            )
-        if self.hidden_layer_sizes != "auto":
-            sizes = list(self.hidden_layer_sizes)
-            if not all(isinstance(n, Integral) and n > 0 for n in sizes):
-                raise ValueError(f"hidden_layer_sizes must be positive integers, got {sizes}.")
 
     def __getstate__(self):
         state = super().__getstate__().copy()
@@ -377,6 +388,14 @@ class BalancedBatchesMixin(DeclaredParameters):
 def mean_score(network, rows, y):
     """Mean anomaly score of a batch, one number per member; labels play no part."""
     return network(rows).mean(-1)
+
+
+def copied(callback):
+    """Copy a callback; one that holds something open, such as a log, at least by its surface."""
+    try:
+        return copy.deepcopy(callback)
+    except TypeError:
+        return copy.copy(callback)
 
 
 def _chunks(X):

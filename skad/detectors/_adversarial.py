@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
+from .._arguments import check_optimizer, weight_decay_option
 from .._modules import ScaleImage, code_width, make_decoder
 from .._net import MemberNet
 from .._parameters import Positive
@@ -110,18 +111,21 @@ class AdversarialDetector(BalancedBatchesMixin, BaseDeepDetector):
         return self._generator_loss(network, self._reconstruct(network, rows, y))
 
     def _net_options(self):
+        if self.critic_optimizer is not None:
+            check_optimizer(self.critic_optimizer, "critic_optimizer")
+        optimizer = self.critic_optimizer or self.optimizer
         return {
             "losses": (self._reconstruct, self._critic_loss, self._generator_loss),
-            "critic_optimizer": self.critic_optimizer or self.optimizer,
+            "critic_optimizer": optimizer,
             "critic_optimizer__lr": self.critic_lr or self.lr,
-            "critic_optimizer__weight_decay": self.weight_decay,
+            **weight_decay_option("critic_optimizer", optimizer, self.weight_decay),
             "critic_steps": self.critic_steps,
             "restarts": self._restarts,
         }
 
     def _make_encoder(self, n_features):
-        if self.module is None and self.image_shape is not None:
-            return make_dcgan_encoder(self.image_shape, *self._sizes())
+        if self.module is None and self._image_shape is not None:
+            return make_dcgan_encoder(self._image_shape, *self._sizes())
         return super()._make_encoder(n_features, batch_norm=True)
 
     def _make_autoencoder(self, n_features):
@@ -130,13 +134,13 @@ class AdversarialDetector(BalancedBatchesMixin, BaseDeepDetector):
         hidden, latent_dim = self._sizes()
         if self.module is not None:
             latent_dim = code_width(encoder, n_features)
-        if self.image_shape is None:
+        if self._image_shape is None:
             return encoder, make_decoder(n_features, hidden, latent_dim, batch_norm=True)
-        return encoder, make_dcgan_decoder(self.image_shape, hidden, latent_dim)
+        return encoder, make_dcgan_decoder(self._image_shape, hidden, latent_dim)
 
     def _make_scaler(self, X):
-        if self.standardize and self.image_shape is not None:
-            return ScaleImage(X, self.image_shape, symmetric=True)
+        if self.standardize and self._image_shape is not None:
+            return ScaleImage(X, self._image_shape, symmetric=True)
         return super()._make_scaler(X)
 
     def _check_fit(self, X, usual):

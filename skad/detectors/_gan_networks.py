@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from .._arguments import check_halvings
+
 SLOPE = 0.2  # of the leaky ReLU, as in DCGAN
 
 
@@ -155,10 +157,5 @@ def strided_convolutions(image_shape, hidden, *, conv=nn.Conv2d, batch_norm=True
 
 def small_shape(image_shape, hidden):
     """Shape of what the strided convolutions leave of an image."""
-    height, width = image_shape[1] >> len(hidden), image_shape[2] >> len(hidden)
-    if not height or not width:
-        raise ValueError(
-            f"Images of shape {tuple(image_shape)} cannot be halved {len(hidden)} times, once per "
-            "convolution; give fewer hidden_layer_sizes."
-        )
-    return hidden[-1], height, width
+    check_halvings(image_shape, len(hidden))
+    return hidden[-1], image_shape[1] >> len(hidden), image_shape[2] >> len(hidden)

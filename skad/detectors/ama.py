@@ -82,11 +82,11 @@ class AMA(MirroredGameDetector):
     _auto_sizes = (64, 32), 16
 
     def _auto_steps(self, y):
-        return 200 if self.image_shape is None else 600
+        return 200 if self._image_shape is None else 600
 
     def _make_network(self, n_features):
         autoencoder = self._make_autoencoder(n_features)
-        shape = self.image_shape and (2 * self.image_shape[0], *self.image_shape[1:])
+        shape = self._image_shape and (2 * self._image_shape[0], *self._image_shape[1:])
         hidden, _ = self._sizes()
         # No last bias: the game only sees differences of values.
         critic = make_critic(2 * n_features, hidden, shape, spectral=self.spectral_norm, bias=False)

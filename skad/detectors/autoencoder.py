@@ -77,6 +77,6 @@ class Autoencoder(BaseDeepDetector):
         encoder = self._make_encoder(n_features, batch_norm=self.batch_norm)
         width, hidden = code_width(encoder, n_features), self._sizes()[0]
         decoder = make_decoder(
-            n_features, hidden, width, self.image_shape, batch_norm=self.batch_norm
+            n_features, hidden, width, self._image_shape, batch_norm=self.batch_norm
         )
         return ReconstructionError(encoder, decoder)

@@ -20,7 +20,8 @@ def hypersphere_loss(d, y, eta):
     """Loss of each row as a classifier's: P(normal) falls with the pseudo-Huber distance."""
     p = torch.sqrt(d + 1) - 1
     anomaly = -torch.log(-torch.expm1(-p - EPS))
-    return torch.where(y == 0, 1.0, eta) * torch.where(y < 0, anomaly, p)
+    loss = torch.where(y < 0, anomaly, p)
+    return torch.where(y == 0, loss, eta * loss)
 
 
 ROW_LOSSES = {"inverse": inverse_loss, "hypersphere": hypersphere_loss}

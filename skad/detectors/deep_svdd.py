@@ -94,9 +94,7 @@ class DeepSVDD(HypersphereDetector):
 
     def _prepare(self, network, rows, y):
         super()._prepare(network, rows, y)
-        network.register_buffer(
-            "squared_radius", torch.zeros(self.n_estimators, device=rows.device)
-        )
+        network.register_buffer("squared_radius", rows.new_zeros(self.n_estimators))
 
     def _loss(self, network, rows, y):
         d = network(rows)

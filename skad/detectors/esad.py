@@ -117,12 +117,12 @@ class ESAD(BalancedBatchesMixin, BaseDeepDetector):
     _auto_sizes = (64,), 32
 
     def _auto_steps(self, y):
-        return 100 if self.image_shape is None else 600
+        return 100 if self._image_shape is None else 600
 
     def _make_network(self, n_features):
         encoder = self._make_encoder(n_features)
         width = code_width(encoder, n_features)
-        decoder = make_decoder(n_features, self._sizes()[0], width, self.image_shape)
+        decoder = make_decoder(n_features, self._sizes()[0], width, self._image_shape)
         second_encoder = None if self.share_encoder else self._make_encoder(n_features)
         return ESADNetwork(encoder, decoder, second_encoder, self.score_type == "standardized")
 

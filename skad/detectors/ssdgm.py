@@ -199,7 +199,7 @@ class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
     def _make_network(self, n_features):
         hidden, latent_dim = self._sizes()
         encoders = [self._make_encoder(n_features) for _ in range(2)]
-        vae = make_vae(encoders[0], n_features, hidden, latent_dim, self.image_shape)
+        vae = make_vae(encoders[0], n_features, hidden, latent_dim, self._image_shape)
         if not self.pretrain_steps:
             return GenerativeNetwork(make_classifier(encoders[1], n_features), vae)
         hidden = self._auto_sizes[0]  # M2 sees codes, which are a table even if X holds images
