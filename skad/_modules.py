@@ -151,6 +151,27 @@ class DetectorNetwork(nn.Module):
         return self.encoder(rows)
 
 
+class LinearToOne(nn.Module):
+    """Linear layer to one number a row.
+
+    Written as a sum, because how a matrix product with one column rounds depends on the row's
+    place and on the number of members.
+    """
+
+    member_axis = True
+
+    def __init__(self, n_in, *, bias=True, spectral=False):
+        super().__init__()
+        layer = nn.Linear(n_in, 1, bias)
+        self.weight, self.bias, self.spectral = layer.weight, layer.bias, spectral
+
+    def forward(self, x):
+        """Map (..., n_rows, n_in) to (..., n_rows)."""
+        weight = nn.functional.normalize(self.weight, dim=-1) if self.spectral else self.weight
+        value = (x * weight).sum(-1)
+        return value if self.bias is None else value + self.bias
+
+
 class ReconstructionError(DetectorNetwork):
     """Mean squared reconstruction error of each row by an encoder and a decoder."""
 
@@ -320,6 +341,10 @@ class StackedLinear(nn.Module):
             return torch.bmm(x, weight)
         return torch.baddbmm(self.bias.unsqueeze(1), x, weight)
 
+    def effective_weight(self):
+        """Weights as they are applied, (K, n_out, n_in)."""
+        return self.weight
+
 
 class StackedBatchNorm1d(nn.BatchNorm1d):
     """K batch normalisations at once, over (K, n_rows, n_features)."""
@@ -380,28 +405,11 @@ class VmappedMembers(nn.Module):
         return functional_call(self.net, state, (rows,))
 
     def unstack(self):
-        """Give each member a network of its own."""
+        """List the members' networks, each by itself."""
         networks = [copy.deepcopy(self.net) for _ in range(self.n_members)]
         for kind in ("named_parameters", "named_buffers"):
             stacked = dict(getattr(self.net, kind)())
             for k, network in enumerate(networks):
                 for name, tensor in getattr(network, kind)():
                     tensor.data = stacked[name].data[k].clone()
-        return MemberList(networks)
-
-
-class MemberList(nn.ModuleList):
-    """K networks of any kind, one after the other: calls swap no tensors, unlike vmap's."""
-
-    def forward(self, x):
-        """Apply member k's network to ``x[k]``."""
-        return torch.stack([network(rows) for network, rows in zip(self, x, strict=True)])
-
-
-def unstack_vmapped(network):
-    """Replace what went through vmap in training by a list of the members' networks."""
-    if isinstance(network, VmappedMembers):
-        return network.unstack()
-    for name, child in network.named_children():
-        setattr(network, name, unstack_vmapped(child))
-    return network
+        return networks

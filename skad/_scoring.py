@@ -4,12 +4,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._modules import unstack_vmapped
+from ._modules import VmappedMembers
 
 # Rows that go through the networks at once, always so many, because rounding depends on the shape
-# of a matrix product: so a row's score is its own to the last bit. Few, so that one row is fast.
+# of a matrix product: so a row's score is its own to the last bit. Few, so that one row is fast;
+# and a multiple of the widest vector register, of whose rest numbers rounding may depend on place.
 BLOCK = 32
 GPU_BLOCK = 8192
+VECTOR = 16
 
 
 class ScoringModule(nn.Module):
@@ -33,7 +35,7 @@ class ScoringModule(nn.Module):
     def __init__(self, scaler, network, n_members):
         super().__init__()
         self.scaler = scaler
-        self.network = unstack_vmapped(network)
+        self.network = for_scoring(network)
         self.register_buffer("location", torch.zeros(n_members, 1, dtype=torch.float64))
         self.register_buffer("spread", torch.ones(n_members, 1, dtype=torch.float64))
         self.eval().requires_grad_(False)
@@ -81,3 +83,46 @@ class ScoringModule(nn.Module):
             blocks = padded.expand(len(self.location), -1, -1).split(size, dim=1)
             result = torch.cat([function(block) for block in blocks], dim=1)[:, : len(rows)]
         return result.to(self.location.dtype)
+
+
+class FrozenLinear(nn.Module):
+    """Linear layer, or a stack of them, whose rounding does not depend on a row's place in a block.
+
+    That holds for matrix products whose second factor is contiguous and has full vectors of
+    columns; so weights are stored transposed, and padded with columns of 0.
+    """
+
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.n_out = weight.shape[-2]
+        weight = nn.functional.pad(weight.data.mT, (0, -self.n_out % VECTOR)).contiguous()
+        self.weight = nn.Parameter(weight)
+        self.bias = None if bias is None else nn.Parameter(bias.data.unsqueeze(-2))
+
+    def forward(self, x):
+        """Map (..., n_rows, n_in) to (..., n_rows, n_out)."""
+        product = x @ self.weight
+        if product.shape[-1] != self.n_out:
+            product = product[..., : self.n_out].contiguous()
+        return product if self.bias is None else product + self.bias
+
+
+class MemberList(nn.ModuleList):
+    """K networks of any kind, one after the other: calls swap no tensors, unlike vmap's."""
+
+    def forward(self, x):
+        """Apply member k's network to ``x[k]``."""
+        return torch.stack([network(rows) for network, rows in zip(self, x, strict=True)])
+
+
+def for_scoring(network):
+    """Replace layers by such as threads can share and as round alike wherever a row stands."""
+    if isinstance(network, VmappedMembers):
+        return MemberList(for_scoring(member) for member in network.unstack())
+    if hasattr(network, "effective_weight"):
+        return FrozenLinear(network.effective_weight(), network.bias)
+    if type(network) is nn.Linear:
+        return FrozenLinear(network.weight, network.bias)
+    for name, child in network.named_children():
+        setattr(network, name, for_scoring(child))
+    return network

@@ -162,8 +162,7 @@ class BaseDeepDetector(
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        codes = self._apply(self.scoring_module_.encode, X)
-        return codes.transpose(0, 1).flatten(1).numpy()
+        return self._transform(X)
 
     # --- what a method may override ---------------------------------------------------------
 
@@ -219,7 +218,7 @@ class BaseDeepDetector(
         )
         self.history_, self.n_iter_ = net.history, net.n_steps_
         self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
-        self._n_features_out = self.transform(X[:1]).shape[1]
+        self._n_features_out = self._transform(X[:1]).shape[1]
         return self._calibrate(X, y)
 
     def _n_steps(self, y):
@@ -312,6 +311,10 @@ class BaseDeepDetector(
 
     def _score_samples(self, X):
         return self.scoring_module_.combine(self._member_scores(X)).numpy()
+
+    def _transform(self, X):
+        codes = self._apply(self.scoring_module_.encode, X)
+        return codes.transpose(0, 1).flatten(1).numpy()
 
     def _member_scores(self, X):
         """Anomaly scores as the method defines them, (n_members, n_samples)."""

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from .._arguments import check_halvings
+from .._modules import LinearToOne
 
 SLOPE = 0.2  # of the leaky ReLU, as in DCGAN
 
@@ -44,6 +45,10 @@ class SpectralLinear(nn.Linear):
         product = torch.bmm(x, weight.mT) if x.ndim == 3 else x @ weight.mT
         return product + self.bias.unsqueeze(-2)
 
+    def effective_weight(self):
+        """Weights as they are applied in scoring."""
+        return spectral_norm(self.weight, self.left, update=False)
+
 
 class SpectralConv2d(nn.Conv2d):
     """Convolution with spectral norm of the kernel, as a matrix with a row per output channel."""
@@ -56,27 +61,6 @@ class SpectralConv2d(nn.Conv2d):
         """Convolve images of shape (n_rows, n_in, height, width)."""
         weight = spectral_norm(self.weight.flatten(1), self.left, self.training)
         return self._conv_forward(x, weight.view_as(self.weight), self.bias)
-
-
-class LinearToOne(nn.Module):
-    """Linear layer to one number a row.
-
-    Written as a sum, because a matrix product with one column rounds otherwise for one member
-    than for several.
-    """
-
-    member_axis = True
-
-    def __init__(self, n_in, *, bias, spectral):
-        super().__init__()
-        layer = nn.Linear(n_in, 1, bias)
-        self.weight, self.bias, self.spectral = layer.weight, layer.bias, spectral
-
-    def forward(self, x):
-        """Map (..., n_rows, n_in) to (..., n_rows)."""
-        weight = normalize(self.weight, dim=-1) if self.spectral else self.weight
-        value = (x * weight).sum(-1)
-        return value if self.bias is None else value + self.bias
 
 
 class LayerByLayer(nn.Sequential):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy, logsigmoid
 
-from .._modules import DetectorNetwork, code_width, make_decoder, make_mlp
+from .._modules import DetectorNetwork, LinearToOne, code_width, make_decoder, make_mlp
 from .._parameters import CountOrZero, Fraction, NonNegative
 from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 
@@ -34,6 +34,7 @@ class ConditionalVAE(DetectorNetwork):
     def posterior(self, hidden, label):
         """Mean and log variance of q(z|x, y), from what the trunk makes of x."""
         mean, log_var = self.head(with_label(hidden, label)).chunk(2, dim=-1)
+        mean, log_var = mean.contiguous(), log_var.contiguous()  # else exp rounds by a row's place
         return mean, log_var.clamp(-MAX_LOG_VAR, MAX_LOG_VAR)
 
     def forward(self, rows):
@@ -69,7 +70,7 @@ class GenerativeNetwork(DetectorNetwork):
     def forward(self, rows):
         """Log odds of q(y=anomaly|x); without a labelled anomaly, the bound on -log p(x|normal)."""
         if self.knows_anomalies:
-            return self.classifier(self.embed(rows)).squeeze(-1)
+            return self.classifier(self.embed(rows))
         return (self.m1 or self.vae)(rows)
 
     def encode(self, rows):
@@ -80,7 +81,8 @@ class GenerativeNetwork(DetectorNetwork):
         if not self.knows_anomalies:
             return normal
         anomaly = self.vae.posterior(hidden, 1.0)[0]
-        return torch.lerp(normal, anomaly, torch.sigmoid(self.classifier(rows)))
+        q = torch.sigmoid(self.classifier(rows)).unsqueeze(-1)
+        return normal + q * (anomaly - normal)
 
     def embed(self, rows, noise=None):
         """Rows themselves, or their code in M1."""
@@ -113,7 +115,7 @@ def make_vae(encoder, n_features, hidden, latent_dim, image_shape=None):
 
 def make_classifier(encoder, n_features):
     """Build q(y|x): an encoder and one logit."""
-    return Chain(encoder, nn.LeakyReLU(), nn.Linear(code_width(encoder, n_features), 1))
+    return Chain(encoder, nn.LeakyReLU(), LinearToOne(code_width(encoder, n_features)))
 
 
 def masked_mean(values, mask):
@@ -216,7 +218,7 @@ class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
     def _loss(self, network, rows, y):
         """Sum the means over unlabelled and over labelled rows of the paper's objective."""
         noise = network.noise if network.training else None  # validation takes the codes' means
-        log_odds = network.classifier(network.embed(rows)).squeeze(-1)
+        log_odds = network.classifier(network.embed(rows))
         bounds = network.vae.bounds(network.embed(rows, noise), [0.0, 1.0], noise)
         if not network.knows_anomalies:
             return bounds[..., 0].mean(-1)

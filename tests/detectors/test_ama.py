@@ -58,14 +58,10 @@ class Recorded(MemberNoise):
         super().__init__(seeds)
         self.drawn = []
 
-    def _stack(self, draw, shape):
-        values = (
-            super()._stack(draw, shape).double()
-            if draw is torch.rand
-            else (super()._stack(draw, shape))
-        )
-        self.drawn.append(values)
-        return values
+    def _stack(self, draw, shape, **options):
+        values = super()._stack(draw, shape, **options)
+        self.drawn.append(values.double() if draw is torch.rand else values)
+        return self.drawn[-1]
 
 
 def value(network, row, other):

@@ -31,7 +31,7 @@ def test_score_is_mean_squared_reconstruction_error(plane):
         network = det.scoring_module_.network
         encoder, decoder = network.encoder, network.decoder
         weights = [
-            (layer.weight[k].numpy(), layer.bias[k].numpy())
+            (layer.weight[k, :, : layer.n_out].T.numpy(), layer.bias[k, 0].numpy())
             for layer in [*encoder, *decoder]
             if hasattr(layer, "weight")
         ]
@@ -96,5 +96,5 @@ def test_own_encoder_gets_a_decoder_of_its_code_width(plane):
 
     det = Autoencoder(module=encoder, **TINY).fit(X)
     assert det.transform(X).shape == (60, 6)
-    assert det.scoring_module_.network.decoder[0].weight.shape == (2, 8, 3)
+    assert det.scoring_module_.network.decoder[0].weight.shape == (2, 3, 16)  # 8 and 8 of 0
     assert np.ptp(det.score_samples(X)) > 0
