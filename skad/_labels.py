@@ -96,3 +96,18 @@ def batch_strata(y, labeled_fraction):
     labeled = [rows for rows in (np.flatnonzero(y == -1), np.flatnonzero(y == 1)) if len(rows)]
     strata = [(rows, labeled_fraction / len(labeled)) for rows in labeled]
     return [*strata, (np.flatnonzero(y == 0), 1 - labeled_fraction)]
+
+
+def held_out_rows(y, fraction, seed):
+    """Mask of rows to keep from training: the same share of each label."""
+    generator = np.random.default_rng(seed)
+    kept = np.zeros(len(y), dtype=bool)
+    for label in (-1, 0, 1):
+        candidates = np.flatnonzero(y == label)
+        kept[generator.choice(candidates, round(fraction * len(candidates)), replace=False)] = True
+    if kept.all() or not kept.any():
+        raise ValueError(
+            f"validation_fraction={fraction} leaves {kept.sum()} of {len(y)} rows for validation; "
+            "both parts need rows."
+        )
+    return kept

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._modules import VmappedMembers
+from ._members import VmappedMembers
 
 # Rows that go through the networks at once, always so many, because rounding depends on the shape
 # of a matrix product: so a row's score is its own to the last bit. Few, so that one row is fast;

@@ -22,15 +22,9 @@ from ._arguments import (
     check_sizes,
     weight_decay_option,
 )
-from ._labels import batch_strata
-from ._modules import (
-    ScaleImage,
-    Standardize,
-    make_custom,
-    make_decoder,
-    make_encoder,
-    stack_members,
-)
+from ._labels import batch_strata, held_out_rows
+from ._members import stack_members
+from ._modules import ScaleImage, Standardize, make_custom, make_decoder, make_encoder
 from ._net import MemberBatches, MemberNet, ValidationRows
 from ._parameters import (
     Count,
@@ -267,23 +261,11 @@ class BaseDeepDetector(
         return net
 
     def _split(self, rows, y):
-        """Rows and labels to train on, and those kept for validation; in one fit always the same.
-
-        The same share of each label is kept.
-        """
+        """Rows to train on and rows kept for validation; within one fit always the same."""
         if self.validation_fraction is None:
             return rows, y, None
-        generator = np.random.default_rng(self.member_seeds_[0])
-        kept = torch.zeros(len(y), dtype=torch.bool, device=y.device)
-        for label in (-1, 0, 1):
-            candidates = torch.nonzero(y == label).flatten().cpu().numpy()
-            n_kept = round(self.validation_fraction * len(candidates))
-            kept[generator.choice(candidates, n_kept, replace=False)] = True
-        if kept.all() or not kept.any():
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} leaves {int(kept.sum())} of "
-                f"{len(y)} rows for validation; both parts need rows."
-            )
+        kept = held_out_rows(y.cpu().numpy(), self.validation_fraction, self.member_seeds_[0])
+        kept = torch.from_numpy(kept).to(y.device)
         return rows[~kept], y[~kept], ValidationRows(rows[kept], y[kept], self.n_estimators)
 
     def _calibrate(self, X, y):

@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from skorch.utils import noop
 
-from skad._modules import make_decoder, make_encoder, stack_members
+from skad._members import stack_members
+from skad._modules import make_decoder, make_encoder
 from skad.detectors._adversarial import AdversarialNet
 from skad.detectors._gan_networks import (
     SpectralConv2d,

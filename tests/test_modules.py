@@ -11,14 +11,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from skad import AMA, ESAD, SSDGM, Autoencoder, DeepSAD, DeepSVDD, GANomaly
+from skad._members import VmappedMembers, stack_members
 from skad._modules import (
     ScaleImage,
     Standardize,
-    VmappedMembers,
     column_statistics,
     make_decoder,
     make_encoder,
-    stack_members,
 )
 from skad._scoring import BLOCK
 

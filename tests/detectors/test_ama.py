@@ -6,7 +6,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from skad._modules import make_decoder, make_encoder, stack_members
+from skad._members import stack_members
+from skad._modules import make_decoder, make_encoder
 from skad._random import MemberNoise
 from skad.detectors._gan_networks import make_critic
 from skad.detectors._mirrored_game import SCORE_PARTS, AMANetwork, gradient_penalty

@@ -4,7 +4,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import roc_auc_score
 
-from skad._modules import make_decoder, make_encoder, stack_members
+from skad._members import stack_members
+from skad._modules import make_decoder, make_encoder
 from skad.detectors._gan_networks import make_critic
 from skad.detectors.ganomaly import GANomaly, GANomalyNetwork
 from skad.exceptions import LabelConventionWarning
