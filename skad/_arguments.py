@@ -82,15 +82,15 @@ def check_optimizer(optimizer, name="optimizer"):
         )
 
 
-def weight_decay_option(name, optimizer, weight_decay):
-    """Weight decay as skorch hands it to an optimizer, if that has any."""
-    if "weight_decay" in inspect.signature(optimizer).parameters:
-        return {f"{name}__weight_decay": weight_decay}
-    if weight_decay:
-        raise ValueError(
-            f"weight_decay={weight_decay}, but {name}={optimizer!r} takes none: pass 0."
-        )
-    return {}
+def optimizer_options(name, optimizer, weight_decay):
+    """Give what skorch is to hand to an optimizer: weight decay, and one pass over all numbers."""
+    known = inspect.signature(optimizer).parameters
+    if "weight_decay" not in known and weight_decay:
+        raise ValueError(f"weight_decay={weight_decay} must be 0: {name}={optimizer!r} has none.")
+    options = {"weight_decay": weight_decay} if "weight_decay" in known else {}
+    if isinstance(optimizer, type) and "fused" in known:
+        options["fused"] = True
+    return {f"{name}__{option}": value for option, value in options.items()}
 
 
 def check_callbacks(callbacks):

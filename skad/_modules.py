@@ -11,6 +11,9 @@ from torch import nn
 from ._arguments import check_halvings, check_module
 from ._members import find_training_traits
 
+LARGEST = np.finfo(np.float64).max / 16  # distance that counts; it can still be multiplied by 10
+SAMPLE = 100_000  # rows to take medians and quantiles from
+
 
 class Standardize(nn.Module):
     """Fixed first layer: centre and scale each column by training statistics, bend the tails.
@@ -26,12 +29,12 @@ class Standardize(nn.Module):
         super().__init__()
         center, scale = column_statistics(X)
         self.register_buffer("center", torch.from_numpy(center))
-        self.register_buffer("inverse_scale", torch.from_numpy(1 / scale))
+        self.register_buffer("scale", torch.from_numpy(scale))
 
     def forward(self, x):
         """Map rows to standardised rows."""
         bound = torch.finfo(x.dtype).max / 1e8  # two huge numbers must not add up to infinity
-        z = ((x - self.center) * self.inverse_scale).clamp(-bound, bound)
+        z = ((x - self.center) / self.scale).clamp(-bound, bound)
         linear = z.clamp(-self.KNEE, self.KNEE)
         excess = z - linear
         return linear + excess / (1 + excess.abs())
@@ -60,24 +63,40 @@ class ScaleImage(nn.Module):
 
 
 def column_statistics(X):
-    """Mean and standard deviation of each column, once far-out values are pulled in.
+    """Mean and standard deviation of each column, once values far out are pulled in.
 
     Far out is more than 10 times as far from the median as 90 % of the values that differ from
     it. Values equal to the median do not count, so the rare non-zeros of a sparse column stay.
+    Median and limit are those of every k-th row where there are more than `SAMPLE`.
     """
     center, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
-    for j in range(X.shape[1]):
-        column = np.array(X[:, j], dtype=np.float64)  # contiguous, so X's layout changes no digit
-        center[j] = median = np.median(column)
-        distance = np.abs(column - median)
-        differing = distance[distance > 0]
-        if len(differing):
-            limit = 10 * np.quantile(differing, 0.9)
-            column = np.clip(column, median - limit, median + limit)
-            mean, deviation = column.mean(), column.std()
-            if deviation > 1e-13 * abs(mean):  # else the column is constant up to rounding
-                center[j], scale[j] = mean, deviation
+    width, step = max(2**18 // len(X), 1), -(-len(X) // SAMPLE)
+    for start in range(0, X.shape[1], width):
+        block = slice(start, start + width)
+        columns = np.array(X[:, block].T, dtype=np.float64, order="C")
+        # Halved, because the sum of two huge values overflows.
+        median = 2 * np.median(columns[:, ::step] / 2, axis=1, keepdims=True)
+        with np.errstate(over="ignore"):
+            deviation = np.clip(columns - median, -LARGEST, LARGEST)
+        limit = np.minimum(10 * _differing_quantile(np.abs(deviation[:, ::step]), 0.9), LARGEST)
+        unit = np.exp2(np.clip(np.frexp(limit)[1], -1021, 1021))  # else squares over- or underflow
+        deviation = np.clip(deviation, -limit, limit) / unit
+        shift, spread = deviation.mean(axis=1), deviation.std(axis=1)
+        mean, spread = (median + shift[:, None] * unit)[:, 0], spread * unit[:, 0]
+        varies = spread > 1e-13 * np.abs(mean)  # else the column is constant up to rounding
+        center[block][varies], scale[block][varies] = mean[varies], spread[varies]
     return center, scale
+
+
+def _differing_quantile(distances, q):
+    """Quantile of the distances above 0 in each row, (n_rows, 1); 0 where there is none."""
+    distances = np.sort(distances, axis=1)
+    n_zero = (distances == 0).sum(axis=1, keepdims=True)
+    last = distances.shape[1] - 1
+    position = np.minimum(n_zero + q * (last - n_zero), last)
+    low = position.astype(int)
+    ends = [np.take_along_axis(distances, i, axis=1) for i in (low, np.minimum(low + 1, last))]
+    return ends[0] + (position - low) * (ends[1] - ends[0])
 
 
 def make_encoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True, batch_norm=False):

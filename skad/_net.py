@@ -52,8 +52,10 @@ class MemberBatches:
         n_steps = min(self.steps_an_epoch, self.steps_left)
         self.steps_left -= n_steps
         rows = np.stack([self._draw(generator, n_steps) for generator in self.generators], axis=1)
+        room = self.X.new_empty(rows[0].size, self.X.shape[1])  # reused by every batch
         for batch in torch.from_numpy(rows).to(self.X.device):
-            yield self.X[batch], self.y[batch]
+            X = torch.index_select(self.X, 0, batch.flatten(), out=room)
+            yield X.unflatten(0, batch.shape), self.y[batch]
 
     def _draw(self, generator, n_steps):
         """Row numbers of shape (n_steps, batch_size); a stratum is used up before it repeats."""
@@ -220,8 +222,9 @@ def is_ctrl_c(interrupt):
 def clip_member_gradients(parameters, max_norm=MAX_GRAD_NORM):
     """Clip each member's gradient by its own norm, so that members stay independent."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = [g.flatten(1).square().sum(1) if g.ndim > 1 else g.square() for g in gradients]
-    factor = (max_norm / (sum(squares).sqrt() + 1e-6)).clamp(max=1)
+    norms = [g.flatten(1).norm(dim=1) if g.ndim > 1 else g.abs() for g in gradients]
+    norm = torch.stack(norms).norm(dim=0)
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1)
     for g in gradients:
         g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 

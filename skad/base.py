@@ -30,6 +30,20 @@ def unchanged_on_error(estimator):
         raise
 
 
+def refuse_times(X):
+    """Raise TypeError for dates and durations, which would be read as numbers of some unit."""
+    if isinstance(X, (list, tuple)):
+        X = np.asarray(X)
+    kinds = getattr(X, "dtypes", None)  # of the columns of a data frame
+    for kind in [getattr(X, "dtype", None)] if kinds is None else kinds:
+        temporal = getattr(kind, "is_temporal", lambda: False)  # polars's
+        if getattr(kind, "kind", "") in ("M", "m") or temporal():
+            raise TypeError(
+                f"X holds times ({kind}), whose unit would decide about scores: convert them to "
+                "numbers of a unit of your choice, such as (t - t.min()) / np.timedelta64(1, 'h')."
+            )
+
+
 class DetectorMixin(OutlierMixin):
     """`predict`, `fit_predict` and `score` on top of `fit` and `decision_function`."""
 
@@ -127,6 +141,7 @@ class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
             For X or y that cannot be used; the detector is then left as it was.
         """
         with unchanged_on_error(self):
+            refuse_times(X)
             X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
             y = check_training_labels(y, len(X))
             if self._drops_anomalies:
@@ -146,9 +161,13 @@ class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
         ndarray of shape (n_samples,), float64
             A row's score depends on that row alone.
         """
+        return self._score_samples(self._validate(X))
+
+    def _validate(self, X):
+        """Rows to score, as a float array."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._score_samples(X)
+        refuse_times(X)
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
     def decision_function(self, X):
         """Score each row relative to the threshold: negative means anomaly.

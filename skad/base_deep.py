@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ._ambient import plain_torch
@@ -20,7 +19,7 @@ from ._arguments import (
     check_image_shape,
     check_optimizer,
     check_sizes,
-    weight_decay_option,
+    optimizer_options,
 )
 from ._labels import batch_strata, held_out_rows
 from ._members import stack_members
@@ -154,9 +153,7 @@ class BaseDeepDetector(
         -------
         ndarray of shape (n_samples, n_estimators * latent_dim), float64
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._transform(X)
+        return self._transform(self._validate(X))
 
     # --- what a method may override ---------------------------------------------------------
 
@@ -243,7 +240,7 @@ class BaseDeepDetector(
             criterion,
             optimizer=self.optimizer,
             lr=self.lr,
-            **weight_decay_option("optimizer", self.optimizer, self.weight_decay),
+            **optimizer_options("optimizer", self.optimizer, self.weight_decay),
             batch_size=self.batch_size,
             callbacks=[*callbacks, *step_tasks(self, n_steps), *map(copied, self.callbacks or ())],
             device=rows.device,

@@ -13,6 +13,8 @@ import random
 import re
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import joblib
@@ -26,6 +28,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
 from sklearn.metrics import roc_auc_score
+from sklearn.utils._param_validation import make_constraint
 
 from skad.base_deep import BaseDeepDetector
 from skad.exceptions import LabelConventionWarning
@@ -250,6 +253,125 @@ def check_score_is_auc(detector):
     assert detector.score(X, y) == pytest.approx(expected, abs=1e-15)
     with pytest.warns(UndefinedMetricWarning, match="SemiSupervisedKFold"):
         assert np.isnan(detector.score(X, np.abs(y)))
+
+
+# --- what is around -----------------------------------------------------------------------------
+
+
+def check_scores_ignore_late_parameters(detector):
+    """Scores are a function of fitted state: parameters set after fit change none."""
+    X, y, _ = make_problem()
+    detector.fit(X, y)
+    expected, predicted = detector.score_samples(X), detector.predict(X)
+    codes = detector.transform(X) if hasattr(detector, "transform") else None
+    for name, constraints in detector._parameter_constraints.items():
+        current = getattr(detector, name)
+        for value in other_values(constraints, current):
+            detector.set_params(**{name: value})
+            assert_array_equal(detector.score_samples(X), expected, err_msg=name)
+            assert_array_equal(detector.predict(X), predicted, err_msg=name)
+            if codes is not None:
+                assert_array_equal(detector.transform(X), codes, err_msg=name)
+            pickle.loads(pickle.dumps(detector)).score_samples(X[:2])
+        detector.set_params(**{name: current})
+
+
+def other_values(constraints, current):
+    """Values other than the current one that a parameter's constraints allow."""
+    tried = [None, "auto", True, False, 1, 2, 3, 0.3, 0.5, "cpu", (4, 3), (1, 5, 1), "linear"]
+    for constraint in map(make_constraint, constraints):
+        options = getattr(constraint, "options", ())
+        for value in [*options, *tried]:
+            if constraint.is_satisfied_by(value) and value is not current and value != current:
+                yield value
+
+
+def torch_settings():
+    """Contexts of torch that a caller may be in."""
+
+    @contextmanager
+    def default_dtype():
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    return {
+        "no_grad": torch.no_grad,
+        "inference_mode": torch.inference_mode,
+        "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        "default dtype": default_dtype,
+        "default device": lambda: torch.device("meta"),
+    }
+
+
+def check_torch_settings_stay_outside(detector):
+    X, y, _ = make_problem()
+    expected = clone(detector).fit(X, y)
+    scores = expected.score_samples(X)
+    for name, setting in torch_settings().items():
+        with setting():
+            inside = clone(detector).fit(X, y)
+            assert_array_equal(inside.score_samples(X), scores, err_msg=name)
+            assert_array_equal(expected.score_samples(X), scores, err_msg=name)
+        assert_array_equal(inside.score_samples(X), scores, err_msg=name)
+        assert_array_equal(inside.predict(X), expected.predict(X), err_msg=name)
+        if hasattr(detector, "transform"):
+            with setting():
+                codes = inside.transform(X)
+            assert_array_equal(codes, expected.transform(X), err_msg=name)
+
+
+def check_threads(detector):
+    """Fits and scores in threads equal those one after the other; global generators rest."""
+    X, y, _ = make_problem()
+    expected = clone(detector).fit(X, y)
+    scores, before = expected.score_samples(X), global_states()
+    with ThreadPoolExecutor(4) as pool:
+        fitted = list(pool.map(lambda _: clone(detector).fit(X, y), range(4)))
+        scored = list(pool.map(lambda n: expected.score_samples(X[: 20 + n]), range(24)))
+    assert global_states() == before
+    for other in fitted:
+        assert_array_equal(other.score_samples(X), scores)
+    for n, some in enumerate(scored):
+        assert_array_equal(some, scores[: 20 + n])
+
+
+def check_extreme_rows(detector):
+    """Finite numbers give finite scores, in training and later; or an error that says why."""
+    X, y, _ = make_problem()
+    far = np.array([[1e308, -1e308, 0, 1e-320, 1], [1e30] * 5, [-1e-300] * 5, [1e154] * 5])
+    detector.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(detector.decision_function(far)).all()
+        assert set(detector.predict(far)) <= {-1, 1}
+    odd = np.c_[X, 1e300 * X[:, 0], 1e-300 * X[:, 1], np.full(len(X), 5e-324)]
+    odd[3, 0] = -1e308
+    scores = clone(detector).fit(odd, y).score_samples(odd)
+    assert np.isfinite(scores).all()
+
+
+def check_times_are_refused(detector):
+    """A date would be read as the number of its unit: nanoseconds here, seconds there."""
+    X, y, _ = make_problem()
+    stamps = np.datetime64("2020-01-01", "ms") + np.arange(len(X)).astype("timedelta64[ms]")
+    times = [
+        np.c_[stamps, stamps],
+        np.c_[stamps - stamps[0]],
+        np.c_[stamps].tolist(),
+        pd.DataFrame(X).assign(t=stamps),
+        pd.DataFrame({"a": X[:, 0], "t": stamps - stamps[0]}),
+        pl.DataFrame({"a": X[:, 0], "t": stamps}),
+        pl.DataFrame({"t": stamps - stamps[0]}),
+    ]
+    for rows in times:
+        with pytest.raises((TypeError, ValueError), match=r"time|date|float"):
+            clone(detector).fit(rows, y)
+    fitted = clone(detector).fit(X[:, :2], y)
+    with pytest.raises((TypeError, ValueError), match=r"time|date"):
+        fitted.score_samples(np.c_[stamps, stamps])
 
 
 # --- kinds of X ---------------------------------------------------------------------------------
@@ -643,6 +765,11 @@ COMMON = [
     check_label_convention_warning,
     check_fit_predict_uses_labels,
     check_score_is_auc,
+    check_scores_ignore_late_parameters,
+    check_torch_settings_stay_outside,
+    check_threads,
+    check_extreme_rows,
+    check_times_are_refused,
     check_kinds_of_X,
     check_input_is_left_alone,
     check_bad_X,

@@ -1,6 +1,8 @@
 """Training: batches, epochs, callbacks, stops, clipping, and when the loss is read."""
 
 import pickle
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from skorch.callbacks import (
     Callback,
     Checkpoint,
     EarlyStopping,
+    EpochScoring,
     LRScheduler,
     ProgressBar,
 )
@@ -157,8 +160,11 @@ def test_early_stopping_on_validation_rows_restores_the_best_weights():
     assert len(valid) < 20
     assert det.n_iter_ == 20 * len(valid)
     best = KeepWeights.seen[int(np.argmin(valid))]
-    for name, tensor in det.scoring_module_.network.state_dict().items():
-        assert_array_equal(tensor.float().numpy(), best[name].numpy())
+    network = det.scoring_module_.network
+    for name, layer in network.named_modules():
+        if hasattr(layer, "weight"):
+            assert_array_equal(layer.weight[..., : layer.n_out].mT, best[f"{name}.weight"])
+    assert_array_equal(network.center, best["center"])
 
 
 def test_validation_rows_are_not_trained_on():
@@ -226,6 +232,65 @@ def test_ctrl_c_leaves_fit_and_leaves_the_detector_as_it_was():
     with pytest.raises(KeyboardInterrupt):
         det.fit(X[:, :3], Y)
     assert_array_equal(det.score_samples(X), expected)
+
+
+class StrikeInCallback(Callback):
+    """Ctrl-C while a callback runs: the signal's own handler raises."""
+
+    def on_epoch_end(self, net, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+
+class AskToStop(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_inside_a_callback_is_no_orderly_stop():
+    with pytest.raises(KeyboardInterrupt):
+        DeepSAD(callbacks=[StrikeInCallback()], **FAST).fit(X, Y)
+    assert DeepSAD(callbacks=[AskToStop()], **FAST).fit(X, Y).n_iter_ == 6
+
+
+def test_early_stopping_without_validation_names_the_cure():
+    with pytest.raises(ValueError, match="only there with validation_fraction"):
+        DeepSAD(callbacks=[EarlyStopping()], **FAST).fit(X, Y)
+
+
+class Predicts(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        net.predict(X)
+
+
+def test_predictions_during_training_are_refused_clearly():
+    with pytest.raises(NotImplementedError, match="call net.module_ on rows"):
+        DeepSAD(callbacks=[Predicts()], **FAST).fit(X, Y)
+    with pytest.raises(ValueError, match="callbacks holds EpochScoring"):
+        DeepSAD(callbacks=[EpochScoring("accuracy")], **FAST).fit(X, Y)
+
+
+class WritesLog(Callback):
+    """Holds a lock, as an open log does, so it cannot be copied deeply."""
+
+    def __init__(self):
+        self.lock, self.lines = threading.Lock(), []
+
+    def on_epoch_end(self, net, **kwargs):
+        with self.lock:
+            self.lines.append(net.history[-1, "train_loss"])
+
+
+def test_callback_that_cannot_be_copied():
+    log = WritesLog()
+    det = DeepSAD(callbacks=[log], **FAST).fit(X, Y)
+    assert log.lines == det.history_[:, "train_loss"]
+
+
+def test_optimizer_without_weight_decay():
+    assert np.isfinite(DeepSAD(optimizer=torch.optim.Rprop, **FAST).fit(X, Y).offset_)
+    with pytest.raises(ValueError, match=r"weight_decay=0.1 must be 0"):
+        DeepSAD(optimizer=torch.optim.Rprop, weight_decay=0.1, **FAST).fit(X, Y)
 
 
 def test_loss_is_read_once_an_epoch(monkeypatch):

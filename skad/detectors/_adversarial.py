@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from .._arguments import check_optimizer, weight_decay_option
+from .._arguments import check_optimizer, optimizer_options
 from .._modules import ScaleImage, code_width, make_decoder
 from .._net import MemberNet
 from .._parameters import Positive
@@ -118,7 +118,7 @@ class AdversarialDetector(BalancedBatchesMixin, BaseDeepDetector):
             "losses": (self._reconstruct, self._critic_loss, self._generator_loss),
             "critic_optimizer": optimizer,
             "critic_optimizer__lr": self.critic_lr or self.lr,
-            **weight_decay_option("critic_optimizer", optimizer, self.weight_decay),
+            **optimizer_options("critic_optimizer", optimizer, self.weight_decay),
             "critic_steps": self.critic_steps,
             "restarts": self._restarts,
         }
