@@ -204,13 +204,12 @@ def check_labeled_anomalies_are_pushed_away(detector):
 def check_bad_labels(detector):
     """Refused for the same reason in every container, before anything is fitted."""
     X, y, _ = make_problem()
-    dates = np.full(len(y), np.datetime64("2020-01-01", "ms"))
     bad = [
         ("booleans", y == -1),
         ("text", np.where(y == -1, "anomaly", "normal").astype(object)),
         ("text", y.astype(str).astype(object)),
         ("fractions, such as", y + 0.5),
-        ("date|time|int", dates),
+        ("dates|type datetime", np.full(len(y), np.datetime64("2020-01-01", "ms"))),
     ]
     cases = [(why, labels) for why, wrong in bad for labels in containers(wrong).values()]
     missing = "missing values.*use 0 for unlabelled"
@@ -237,15 +236,12 @@ def check_bad_labels(detector):
         (r"y holds \[-2", np.where(y == -1, -2, y)),
         (r"y holds \[-1 +0 +2", np.where(y == 1, 2, y)),
         ("needs unlabelled", -np.ones(len(y), dtype=int)),
-        ("complex", y + 1j),
-        ("complex", (y + 1j).tolist()),
+        ("[Cc]omplex", y + 1j),
+        ("[Cc]omplex", (y + 1j).tolist()),
         ("time spans", y.astype("m8[D]")),
-        ("dates", dates),
         ("type", [{}, *y[1:]]),
     ]
     for message, labels in cases:
-        if message == "date|time|int" and isinstance(labels, list) and isinstance(labels[0], int):
-            continue  # numpy makes whole numbers of dates in some units
         unfitted = clone(detector)
         with pytest.raises(ValueError, match=message):
             unfitted.fit(X, labels)
@@ -305,7 +301,7 @@ def check_scores_are_of_the_fitted_state_alone(detector):
     detector.fit(X, y)
     expected, predicted = detector.score_samples(X), detector.predict(X)
     for name, value in detector.get_params(deep=False).items():
-        for other in (None, "another", 0.123, 7):
+        for other in (None, "another", "precomputed", 0.123, 7):
             detector.set_params(**{name: other})
             assert_array_equal(detector.score_samples(X), expected, name)
             assert_array_equal(detector.predict(X), predicted, name)
@@ -325,6 +321,7 @@ def check_extreme_rows_get_finite_scores(detector):
     rows += [X[0] * 1e300, np.r_[1e308, -1e308, 0, 0, 0]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "invalid value encountered in reduce")  # scikit-learn's
         for extreme in ([row] for row in rows):
             assert np.isfinite(detector.decision_function(extreme)).all()
         detector.predict(rows)
@@ -342,6 +339,7 @@ def check_extreme_tables_are_fitted_or_refused(detector):
     for rows in tables:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
+            warnings.filterwarnings("ignore", "invalid value encountered in reduce")
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 detector.fit(rows, y)
