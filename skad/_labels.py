@@ -4,13 +4,18 @@ No other module interprets raw labels.
 """
 
 import warnings
+from decimal import Decimal
+from numbers import Real
 
 import numpy as np
-from sklearn.utils.validation import _check_y, column_or_1d
+from sklearn.utils import assert_all_finite, column_or_1d
 
 from .exceptions import LabelConventionWarning
 
 CONVENTION = "skad's labels are -1 (anomaly), 0 (unlabelled) and +1 (normal)"
+# What each kind of numpy array holds, if it is no number.
+NO_NUMBERS = {"b": "booleans", "S": "text", "U": "text", "T": "text", "c": "complex numbers"}
+NO_NUMBERS |= {"M": "dates", "m": "time spans", "V": "records"}
 
 
 def check_labels(y, n_samples):
@@ -30,51 +35,77 @@ def check_labels(y, n_samples):
     Raises
     ------
     ValueError
-        For bool, text, fractions, NaN, a wrong length or shape, or, as soon as one label is
-        negative, for any value outside {-1, 0, 1}.
+        For bool, text, fractions, missing values, a wrong length or shape, or, as soon as one
+        label is negative, for any value outside {-1, 0, 1}.
     """
+    return np.sign(_whole_numbers(y, n_samples)).astype(np.int8)
+
+
+def check_training_labels(y, n_samples):
+    """Check labels to fit on: as `check_labels`, and some row must not be an anomaly.
+
+    Warns with `LabelConventionWarning` of values above 1, and of distinct values without a -1:
+    elsewhere the larger of 0/1 or 1/2 usually means anomaly.
+    """
+    values = _whole_numbers(y, n_samples)
+    y = np.sign(values).astype(np.int8)
+    if np.all(y == -1):
+        raise ValueError(
+            "All rows are labelled -1 (anomaly); a detector needs unlabelled (0) or normal (+1) "
+            "rows to learn what is normal."
+        )
+    if np.any(values > 1) or (np.any(values != values[0]) and not np.any(y == -1)):
+        warnings.warn(
+            f"y holds {np.unique(values)[:10]} but no -1; {CONVENTION}, so the positive rows are "
+            "taken as normal. If your larger value means anomaly, as 1 of 0/1 or 2 of 1/2 often "
+            "does, pass skad.datasets.from_binary_labels(y, anomaly=...), or -y if y is 0/1 and "
+            "0 means unlabelled.",
+            LabelConventionWarning,
+            stacklevel=2,
+        )
+    return y
+
+
+def plain_array(y, cure="use 0 for unlabelled"):
+    """Make a column of any container a numpy array without turning its values into others.
+
+    numpy makes text or numbers of a list of mixed kinds. Missing values raise a ValueError with
+    a cure.
+    """
+    array = column_or_1d(np.asarray(y, dtype=object if isinstance(y, (list, tuple)) else None))
+    kinds = {type(value).__name__ for value in array} if array.dtype.kind == "O" else set()
+    missing = kinds & {"NoneType", "NAType", "NaTType"} or np.ma.is_masked(y)
+    if missing or np.any(array != array):
+        raise ValueError(f"y holds missing values (NaN, NA or None): {cure}.")
+    return array
+
+
+def _whole_numbers(y, n_samples):
+    """Labels as they are given, once they are known to be whole numbers in our convention."""
     if y is None:
         return np.zeros(n_samples, dtype=np.int8)
-    y = np.asarray(column_or_1d(y))
-    if y.dtype.kind == "b" or (y.dtype.kind == "O" and any(isinstance(v, bool) for v in y)):
-        raise ValueError(f"y is boolean; {CONVENTION}. Use np.where(is_anomaly, -1, 0).")
+    y = plain_array(y)
+    wrong = NO_NUMBERS.get(y.dtype.kind)
     if y.dtype.kind == "O":
-        try:
-            y = y.astype(np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"y holds values that are not numbers; {CONVENTION}.") from None
-    if y.dtype.kind not in "iuf":
-        raise ValueError(f"y has dtype {y.dtype}; {CONVENTION}.")
-    y = _check_y(y)  # NaN and infinity
+        for kind in set(map(type, y)):
+            if issubclass(kind, (bool, str, bytes, complex, np.generic)):
+                wrong = wrong or NO_NUMBERS.get(np.dtype(kind).kind)
+            elif not issubclass(kind, (Real, Decimal)):
+                wrong = f"values of type {kind.__name__}"
+    if wrong:
+        raise ValueError(
+            f"y holds {wrong}; {CONVENTION}. Turn two classes into these by "
+            "skad.datasets.from_binary_labels(y, anomaly=...)."
+        )
+    if y.dtype.kind == "O":
+        y = y.astype(np.float64)
+    assert_all_finite(y, input_name="y")
     if len(y) != n_samples:
         raise ValueError(f"y has {len(y)} labels but X has {n_samples} rows.")
     if np.any(y != np.floor(y)):
         raise ValueError(f"y holds fractions, such as {y[y != np.floor(y)][0]}; {CONVENTION}.")
     if np.any(y < 0) and not np.isin(y, (-1, 0, 1)).all():
         raise ValueError(f"y holds {np.unique(y)[:10]}; {CONVENTION}.")
-    return np.sign(y).astype(np.int8)
-
-
-def check_training_labels(y, n_samples):
-    """Check labels to fit on: as `check_labels`, and some row must not be an anomaly.
-
-    Warns with `LabelConventionWarning` when there are positive labels and zeros but no negative
-    one, because elsewhere 0/1 usually means normal/anomaly.
-    """
-    y = check_labels(y, n_samples)
-    if np.all(y == -1):
-        raise ValueError(
-            "All rows are labelled -1 (anomaly); a detector needs unlabelled (0) or normal (+1) "
-            "rows to learn what is normal."
-        )
-    if np.any(y == 1) and np.any(y == 0) and not np.any(y == -1):
-        warnings.warn(
-            f"y holds 0 and +1 but no -1; {CONVENTION}, so the positive rows are taken as normal. "
-            "If your 1 means anomaly, pass skad.datasets.from_binary_labels(y), or -y if 0 means "
-            "unlabelled.",
-            LabelConventionWarning,
-            stacklevel=2,
-        )
     return y
 
 

@@ -77,7 +77,7 @@ class DetectorMixin(OutlierMixin):
         """
         return self.fit(X, y).predict(X)
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """ROC AUC of the labelled anomalies against all other rows.
 
         Parameters
@@ -85,13 +85,15 @@ class DetectorMixin(OutlierMixin):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             -1 labelled anomaly, 0 unlabelled (stands for normal), +1 labelled normal.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------
         float
             NaN, with an `UndefinedMetricWarning`, when y holds no anomaly.
         """
-        return roc_auc_score(y, self.decision_function(X))
+        return roc_auc_score(y, self.decision_function(X), sample_weight=sample_weight)
 
 
 class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):

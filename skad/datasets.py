@@ -3,15 +3,23 @@
 import csv
 import hashlib
 import os
+import time
 from difflib import get_close_matches
+from http.client import HTTPException
 from importlib import resources
 from numbers import Integral, Real
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import numpy as np
-from sklearn.datasets import fetch_file, get_data_home
-from sklearn.utils import Bunch, check_random_state, column_or_1d
+from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import RealNotInt, StrOptions, validate_params
+
+from ._labels import plain_array
+from ._parameters import Number
 
 __all__ = ["fetch_adbench", "from_binary_labels", "mask_labels"]
 
@@ -20,8 +28,25 @@ ADBENCH_URL = (
     f"https://raw.githubusercontent.com/Minqi824/ADBench/{ADBENCH_COMMIT}"
     "/adbench/datasets/Classical"
 )
+TIMEOUT = 30  # seconds that a server may be silent
+N_TRIES, PAUSE = 3, 1  # downloads to try, seconds between them
+MISSING = "say which class they stand for"
+COUNT_OR_SHARE = [
+    Number(Integral, 0, None, closed="left"),
+    Number(RealNotInt, 0, 1, closed="both"),
+]
 
 
+@validate_params(
+    {
+        "labeled_anomalies": COUNT_OR_SHARE,
+        "labeled_normals": COUNT_OR_SHARE,
+        "pollution": [Number(Real, 0, 1, closed="left"), None],
+        "share_of": [StrOptions({"class", "rows"})],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def mask_labels(
     y,
     *,
@@ -85,14 +110,10 @@ def mask_labels(
     >>> rows
     array([0, 1, 2, 3, 4, 6])
     """
-    if share_of not in ("class", "rows"):
-        raise ValueError(f"share_of must be 'class' or 'rows', got {share_of!r}.")
-    if pollution is not None and not 0 <= pollution < 1:
-        raise ValueError(f"pollution must be in [0, 1) or None, got {pollution}.")
     known, unknown, normal = _split_truth(y, normal_classes, known_classes)
     n_anomalies, n_normals = len(known) + len(unknown), len(normal)
-    share_a, count_a = _share_and_count("labeled_anomalies", labeled_anomalies)
-    share_n, count_n = _share_and_count("labeled_normals", labeled_normals)
+    share_a, count_a = _share_and_count(labeled_anomalies)
+    share_n, count_n = _share_and_count(labeled_normals)
     if share_of == "class":
         size_a, size_n = n_anomalies, n_normals
     elif pollution is None:
@@ -131,15 +152,16 @@ def mask_labels(
 
 def _split_truth(y, normal_classes, known_classes):
     """Row numbers of anomalies of known classes, of other anomalies, and of normals."""
-    y = np.asarray(column_or_1d(y))
+    y = plain_array(y, MISSING)
+    y = np.array(y.tolist()) if y.dtype.kind == "O" else y
+    classes = np.unique(y)
     if normal_classes is None:
         normal_classes = [1]
-        if not np.isin(y, (-1, 1)).all():
+        if y.dtype.kind == "b" or not np.isin(y, (-1, 1)).all():
             raise ValueError(
-                f"y holds {np.unique(y)[:10]}, but ground truth is -1 (anomaly) and +1 (normal): "
+                f"y holds {classes[:10]}, but ground truth is -1 (anomaly) and +1 (normal): "
                 "pass normal_classes, or convert 0/1 by from_binary_labels."
             )
-    classes = np.unique(y)
     for name, values in [("normal_classes", normal_classes), ("known_classes", known_classes)]:
         strange = [] if values is None else np.setdiff1d(values, classes)
         if len(strange):
@@ -151,13 +173,9 @@ def _split_truth(y, normal_classes, known_classes):
     return np.flatnonzero(known), np.flatnonzero(~known & ~normal), np.flatnonzero(normal)
 
 
-def _share_and_count(name, value):
+def _share_and_count(value):
     """Read a share (float) or a count (int); the other one is 0."""
-    if isinstance(value, Integral) and not isinstance(value, bool) and value >= 0:
-        return 0.0, int(value)
-    if isinstance(value, Real) and not isinstance(value, Integral) and 0 <= value <= 1:
-        return float(value), 0
-    raise ValueError(f"{name} must be an int of at least 0 or a float in [0, 1], got {value!r}.")
+    return (0.0, int(value)) if isinstance(value, Integral) else (float(value), 0)
 
 
 def _round_down(share, size):
@@ -175,15 +193,19 @@ def _check_available(name, n_asked, n_available, what):
         )
 
 
-def from_binary_labels(y, *, anomaly=1, rest="normal"):
+@validate_params(
+    {"rest": [StrOptions({"normal", "unlabeled"})]}, prefer_skip_nested_validation=True
+)
+def from_binary_labels(y, *, anomaly=None, rest="normal"):
     """Turn 0/1 labels, or two named classes, into skad's labels.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
         At most two distinct values, bool and text included.
-    anomaly : scalar, default=1
-        The value that stands for an anomaly.
+    anomaly : scalar, default=None
+        The value that stands for an anomaly. None: 1 or True, if y holds nothing but 0 and 1 or
+        bool. Of any other two values, such as 1 and 2, the anomaly must be named.
     rest : {"normal", "unlabeled"}, default="normal"
         What the other value stands for.
 
@@ -195,38 +217,48 @@ def from_binary_labels(y, *, anomaly=1, rest="normal"):
     Raises
     ------
     ValueError
-        When y holds more than two values, NaN, or -1 beside `anomaly` = 1, which looks as if it
-        were in skad's convention already.
+        When y holds more than two values, missing ones, not the one that is named, or, if none
+        is named, others than 0 and 1.
 
     Examples
     --------
     >>> from skad.datasets import from_binary_labels
     >>> from_binary_labels([0, 0, 1])
     array([ 1,  1, -1])
+    >>> from_binary_labels([1, 2, 1], anomaly=2)
+    array([ 1, -1,  1])
     >>> from_binary_labels(["ok", "fraud", "ok"], anomaly="fraud", rest="unlabeled")
     array([ 0, -1,  0])
     """
-    if rest not in ("normal", "unlabeled"):
-        raise ValueError(f"rest must be 'normal' or 'unlabeled', got {rest!r}.")
-    y = np.asarray(column_or_1d(y))
+    y = plain_array(y, MISSING)
     values = set(y.tolist())
-    if any(value is None or value != value for value in values):
-        raise ValueError("y holds missing values: say which class they stand for.")
     if len(values) > 2:
         raise ValueError(
             f"y holds {len(values)} distinct values, such as {sorted(map(str, values))[:5]}; at "
             "most two can be read. For more classes see mask_labels(normal_classes=...)."
         )
-    if anomaly == 1 and -1 in values:
+    if anomaly is None and -1 in values:
         raise ValueError(
-            "y holds -1, which is skad's label of an anomaly already. If 1 is the anomaly and -1 "
-            "the normal, pass -y to fit; if not, pass y as it is."
+            "y holds -1, which is skad's label of an anomaly already. If so, pass y to fit as it "
+            "is; if 1 is the anomaly and -1 the normal, pass -y to fit."
         )
-    if anomaly not in values and not (anomaly == 1 and values <= {0}):
+    if anomaly is None and not values <= {0, 1}:
+        raise ValueError(f"y holds {values}, not 0 and 1: say which one is the anomaly=...")
+    if anomaly is not None and anomaly not in list(values):
         raise ValueError(f"anomaly={anomaly!r} does not occur in y, which holds {values}.")
-    return np.where(y == anomaly, -1, 1 if rest == "normal" else 0)
+    return np.where(y == (1 if anomaly is None else anomaly), -1, 1 if rest == "normal" else 0)
 
 
+@validate_params(
+    {
+        "name": [str],
+        "data_home": [str, os.PathLike, None],
+        "download_if_missing": ["boolean"],
+        "return_X_y": ["boolean"],
+        "as_frame": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def fetch_adbench(
     name, *, data_home=None, download_if_missing=True, return_X_y=False, as_frame=False
 ):
@@ -260,9 +292,11 @@ def fetch_adbench(
     Raises
     ------
     ValueError
-        For an unknown name, or a file that holds no table or only a pickled one.
+        For an unknown name, or a file that holds no table of finite numbers or only a pickled
+        one.
     OSError
-        When the file cannot be had, or is not the one that the pinned commit holds.
+        When the file cannot be had, be it that the server is silent for 30 seconds, or is not the
+        one that the pinned commit holds.
 
     References
     ----------
@@ -277,6 +311,8 @@ def fetch_adbench(
     entry = _adbench_entry(name)
     folder = data_home or os.environ.get("SKAD_DATA") or get_data_home()
     folder, filename = Path(folder).expanduser(), f"{entry['file']}.npz"
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"data_home={str(folder)!r} is a file: pass the folder it is in.")
     candidates = [folder / filename, folder / "adbench" / filename]
     path = next((path for path in candidates if path.exists()), None)
     if path is None:
@@ -321,30 +357,46 @@ def _adbench_entry(name):
 
 
 def _download(entry, path):
-    """Download to a temporary folder, and move the file into place only if it is the right one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent) as folder:
+    """Download into memory, and write the file only if it is the right one, in one go."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = _fetch(f"{ADBENCH_URL}/{path.name}", int(entry["bytes"]))
+    except (OSError, HTTPException) as error:
+        raise OSError(
+            f"{path.name} could not be downloaded ({error}). Try again, or get the file "
+            "elsewhere and pass its folder as data_home or in SKAD_DATA."
+        ) from error
+    # Four files have no known sha256; a git blob's name is a hash of size and content.
+    blob = b"blob %d\0" % len(content) + content
+    right = hashlib.sha1(blob, usedforsecurity=False).hexdigest() == entry["git_blob_sha1"]
+    if not right or entry["sha256"] not in ("", hashlib.sha256(content).hexdigest()):
+        raise OSError(
+            f"{path.name} was downloaded but is not the file of the pinned commit: "
+            f"{len(content)} bytes came, {entry['bytes']} bytes were expected. Try again, or get "
+            "the file elsewhere and pass its folder as data_home."
+        )
+    with NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
-            downloaded = Path(
-                fetch_file(
-                    f"{ADBENCH_URL}/{path.name}", folder=folder, sha256=entry["sha256"] or None
-                )
-            )
-        except OSError as error:
-            raise OSError(
-                f"{path.name} could not be downloaded ({error}). Try again, or get the file "
-                "elsewhere and pass its folder as data_home or in SKAD_DATA."
-            ) from error
-        # Four files have no known sha256; a git blob's name is a hash of size and content.
-        content = downloaded.read_bytes()
-        blob = b"blob %d\0" % len(content) + content
-        if hashlib.sha1(blob, usedforsecurity=False).hexdigest() != entry["git_blob_sha1"]:
-            raise OSError(
-                f"{path.name} was downloaded but is not the file of the pinned commit: "
-                f"{len(content)} bytes came, {entry['bytes'] or 'other'} bytes were expected. Try "
-                "again, or get the file elsewhere and pass its folder as data_home."
-            )
-        os.replace(downloaded, path)
+            file.write(content)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _fetch(url, n_bytes):
+    """Read a URL, at most one byte more than expected, again after a fault of the network."""
+    for n_left in reversed(range(N_TRIES)):
+        try:
+            with urlopen(url, timeout=TIMEOUT) as response:
+                return response.read(n_bytes + 1)
+        except HTTPError:
+            raise
+        except (OSError, HTTPException):
+            if not n_left:
+                raise
+            time.sleep(PAUSE)
 
 
 def _read(path):
@@ -358,9 +410,12 @@ def _read(path):
             advice = "It holds pickled objects, which may run code: re-save it as plain numbers"
         raise ValueError(f"{path} cannot be read as a table ({error}). {advice}.") from error
     y = y.ravel()
-    if X.ndim != 2 or len(X) != len(y) or not np.isin(y, (0, 1)).all():
+    if X.ndim != 2 or len(X) != len(y) or not set(y.tolist()) <= {0, 1}:
         raise ValueError(
             f"{path} must hold X of shape (n, d) and y of shape (n,) with 1 for an anomaly and 0 "
             f"for the rest, got {X.shape} and {y.shape} with {np.unique(y)[:5]}."
         )
+    if X.dtype.kind not in "biuf" or not np.isfinite(X).all():
+        held = "missing or infinite values" if X.dtype.kind == "f" else f"dtype {X.dtype}"
+        raise ValueError(f"{path} must hold finite numbers in X, got {held}.")
     return X, np.where(y == 1, -1, 1)

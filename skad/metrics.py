@@ -26,13 +26,17 @@ A score that is undefined, because anomalies or normals are missing, is NaN, wit
 """
 
 import warnings
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn import metrics as sklearn_metrics
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils.validation import _check_sample_weight
 
 from ._labels import check_labels, stands_for_normal
+from ._parameters import Number
 
 __all__ = [
     "average_precision_score",
@@ -53,7 +57,14 @@ __all__ = [
 ]
 
 
-def roc_auc_score(y_true, y_score, *, unlabeled="as_normal"):
+def _checked(**constraints):
+    """Make a decorator that refuses wrong parameters by name before any work."""
+    constraints["unlabeled"] = [StrOptions({"as_normal", "ignore"})]
+    return validate_params(constraints, prefer_skip_nested_validation=True)
+
+
+@_checked()
+def roc_auc_score(y_true, y_score, *, unlabeled="as_normal", sample_weight=None):
     """Area under the ROC curve: the chance that an anomaly scores below a normal row.
 
     Parameters
@@ -64,6 +75,8 @@ def roc_auc_score(y_true, y_score, *, unlabeled="as_normal"):
         Scores as `decision_function` gives them: higher means more normal.
     unlabeled : {"as_normal", "ignore"}, default="as_normal"
         Whether unlabelled rows stand for normals or are left out; see `skad.metrics`.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows, none negative. A row of weight 0 is left out.
 
     Returns
     -------
@@ -78,10 +91,13 @@ def roc_auc_score(y_true, y_score, *, unlabeled="as_normal"):
     >>> roc_auc_score([-1, 0, 0, 1], [-3.0, 0.5, -4.0, 2.0], unlabeled="ignore")
     1.0
     """
-    anomaly, score = _binary(y_true, y_score, unlabeled)
-    return np.nan if score is None else float(sklearn_metrics.roc_auc_score(anomaly, score))
+    anomaly, score, weight = _binary(y_true, y_score, unlabeled, sample_weight)
+    if score is None:
+        return np.nan
+    return float(sklearn_metrics.roc_auc_score(anomaly, score, sample_weight=weight))
 
 
+@_checked(max_fpr=[Number(Real, 0, 1, closed="right")])
 def partial_roc_auc_score(y_true, y_score, *, max_fpr=0.1, unlabeled="as_normal"):
     """Area under the ROC curve up to a false-positive rate, standardised.
 
@@ -112,12 +128,13 @@ def partial_roc_auc_score(y_true, y_score, *, max_fpr=0.1, unlabeled="as_normal"
     >>> partial_roc_auc_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0], max_fpr=0.4)
     0.73...
     """
-    anomaly, score = _binary(y_true, y_score, unlabeled)
+    anomaly, score, _ = _binary(y_true, y_score, unlabeled)
     if score is None:
         return np.nan
     return float(sklearn_metrics.roc_auc_score(anomaly, score, max_fpr=max_fpr))
 
 
+@_checked()
 def average_precision_score(y_true, y_score, *, unlabeled="as_normal"):
     """Average precision: precision averaged over the anomalies, most suspicious row first.
 
@@ -141,12 +158,13 @@ def average_precision_score(y_true, y_score, *, unlabeled="as_normal"):
     >>> average_precision_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0])
     0.833...
     """
-    anomaly, score = _binary(y_true, y_score, unlabeled)
+    anomaly, score, _ = _binary(y_true, y_score, unlabeled)
     if score is None:
         return np.nan
     return float(sklearn_metrics.average_precision_score(anomaly, score))
 
 
+@_checked(k=[Number(Integral, 1, None, closed="left"), None])
 def precision_at_k_score(y_true, y_score, *, k=None, unlabeled="as_normal"):
     """Share of anomalies among the k most suspicious rows.
 
@@ -180,18 +198,19 @@ def precision_at_k_score(y_true, y_score, *, k=None, unlabeled="as_normal"):
     >>> precision_at_k_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0])
     0.5
     """
-    anomaly, score = _binary(y_true, y_score, unlabeled)
+    anomaly, score, _ = _binary(y_true, y_score, unlabeled)
     if score is None:
         return np.nan
     if k is None:
         k = int(anomaly.sum())
-    if not 1 <= k <= len(score):
+    if k > len(score):
         raise ValueError(f"k must be in [1, {len(score)}], the rows that count, got {k}.")
     cut = np.partition(score, -k)[-k]
     above, at = score > cut, score == cut
     return float((anomaly[above].sum() + (k - above.sum()) * anomaly[at].mean()) / k)
 
 
+@_checked(max_fpr=[Number(Real, 0, 1, closed="both")])
 def recall_at_fpr_score(y_true, y_score, *, max_fpr=0.05, unlabeled="as_normal"):
     """Share of anomalies found at the best threshold with at most so many false alarms.
 
@@ -218,15 +237,14 @@ def recall_at_fpr_score(y_true, y_score, *, max_fpr=0.05, unlabeled="as_normal")
     >>> recall_at_fpr_score([-1, -1, 0, 0, 1], [-3.0, 0.6, 0.5, 1.0, 2.0])
     0.5
     """
-    if not 0 <= max_fpr <= 1:
-        raise ValueError(f"max_fpr must be in [0, 1], got {max_fpr}.")
-    anomaly, score = _binary(y_true, y_score, unlabeled)
+    anomaly, score, _ = _binary(y_true, y_score, unlabeled)
     if score is None:
         return np.nan
     fpr, tpr, _ = sklearn_metrics.roc_curve(anomaly, score)
     return float(tpr[fpr <= max_fpr].max())
 
 
+@_checked(threshold=[Number(Real, None, None, closed="neither")])
 def f1_score(y_true, y_score, *, threshold=0.0, unlabeled="as_normal"):
     """F1 of the alarms: the harmonic mean of precision and recall at the threshold.
 
@@ -252,10 +270,11 @@ def f1_score(y_true, y_score, *, threshold=0.0, unlabeled="as_normal"):
     >>> f1_score([-1, -1, 0, 0, 1], [-3.0, 0.6, -0.5, 1.0, 2.0])
     0.5
     """
-    anomaly, score = _binary(y_true, y_score, unlabeled)
+    anomaly, score, _ = _binary(y_true, y_score, unlabeled)
     return np.nan if score is None else float(sklearn_metrics.f1_score(anomaly, score > -threshold))
 
 
+@_checked(threshold=[Number(Real, None, None, closed="neither")])
 def balanced_accuracy_score(y_true, y_score, *, threshold=0.0, unlabeled="as_normal"):
     """Mean of the recall of anomalies and the recall of normals at the threshold.
 
@@ -282,7 +301,7 @@ def balanced_accuracy_score(y_true, y_score, *, threshold=0.0, unlabeled="as_nor
     >>> balanced_accuracy_score([-1, -1, 0, 0, 1], [-3.0, 0.6, -0.5, 1.0, 2.0])
     0.583...
     """
-    anomaly, score = _binary(y_true, y_score, unlabeled)
+    anomaly, score, _ = _binary(y_true, y_score, unlabeled)
     if score is None:
         return np.nan
     return float(sklearn_metrics.balanced_accuracy_score(anomaly, score > -threshold))
@@ -324,15 +343,21 @@ f1_scorer = make_detector_scorer(f1_score)
 balanced_accuracy_scorer = make_detector_scorer(balanced_accuracy_score)
 
 
-def _binary(y_true, y_score, unlabeled):
-    """Which rows are anomalies, and scores that grow with anomaly; (None, None) if undefined."""
+def _binary(y_true, y_score, unlabeled, sample_weight=None):
+    """Which rows are anomalies, scores that grow with anomaly, weights; all None if undefined."""
     y_score = column_or_1d(y_score, dtype=np.float64)
     assert_all_finite(y_score, input_name="y_score")
     y = check_labels(y_true, len(y_score))
     anomaly, normal = y == -1, stands_for_normal(y, unlabeled)
+    weight = np.ones(len(y))
+    if sample_weight is not None:
+        weight = _check_sample_weight(sample_weight, y_score)
+        if np.any(weight < 0):
+            raise ValueError("sample_weight holds negative weights.")
+        anomaly, normal = anomaly & (weight > 0), normal & (weight > 0)
     if anomaly.any() and normal.any():
         rows = anomaly | normal
-        return anomaly[rows], -y_score[rows]
+        return anomaly[rows], -y_score[rows], weight[rows] if sample_weight is not None else None
     missing = "labelled anomaly (-1)" if normal.any() else "row that stands for a normal"
     warnings.warn(
         f"The score is undefined, hence NaN: y holds no {missing}. In cross-validation use a "
@@ -340,6 +365,6 @@ def _binary(y_true, y_score, unlabeled):
         "skad.model_selection.SemiSupervisedKFold, and keep unlabeled='as_normal' where few "
         "normals are labelled.",
         UndefinedMetricWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
-    return None, None
+    return None, None, None

@@ -13,9 +13,11 @@ from numbers import Integral
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _num_samples
 
 from ._labels import check_labels
+from ._parameters import Number
 
 __all__ = [
     "RepeatedSemiSupervisedKFold",
@@ -24,7 +26,21 @@ __all__ = [
 ]
 
 
-class SemiSupervisedKFold(BaseCrossValidator):
+class _Splitter(BaseCrossValidator):
+    _parameter_constraints = {
+        "n_splits": [Number(Integral, 2, None, closed="left")],
+        "unlabeled": [StrOptions({"split", "train"})],
+        "random_state": ["random_state"],
+    }
+
+    def _check_parameters(self):
+        """Refuse wrong parameters, when they are set and again when they are used."""
+        constraints = self._parameter_constraints
+        values = {name: value for name, value in vars(self).items() if name in constraints}
+        validate_parameter_constraints(constraints, values, type(self).__name__)
+
+
+class SemiSupervisedKFold(_Splitter):
     """K folds, each with its even share of every label.
 
     Parameters
@@ -62,6 +78,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
     [-1  0  0  1]
     """
 
+    _parameter_constraints = {**_Splitter._parameter_constraints, "shuffle": ["boolean"]}
     # `groups` is used when given, so that metadata routing hands it over without being asked.
     __metadata_request__split = {"groups": True}
 
@@ -70,6 +87,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
         self.unlabeled = unlabeled
         self.shuffle = shuffle
         self.random_state = random_state
+        self._check_parameters()
 
     def split(self, X, y=None, groups=None):
         """Yield the row numbers of each training and test part.
@@ -110,10 +128,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
         return self.n_splits
 
     def _check_parameters(self):
-        if not isinstance(self.n_splits, Integral) or self.n_splits < 2:
-            raise ValueError(f"n_splits must be an int of at least 2, got {self.n_splits!r}.")
-        if self.unlabeled not in ("split", "train"):
-            raise ValueError(f"unlabeled must be 'split' or 'train', got {self.unlabeled!r}.")
+        super()._check_parameters()
         if not self.shuffle and self.random_state is not None:
             raise ValueError("random_state has no effect without shuffle: leave it at None.")
 
@@ -156,7 +171,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
             )
 
 
-class RepeatedSemiSupervisedKFold(BaseCrossValidator):
+class RepeatedSemiSupervisedKFold(_Splitter):
     """`SemiSupervisedKFold` several times over, shuffled anew each time.
 
     With a handful of labelled anomalies one set of folds is a lottery; the mean over several is
@@ -180,6 +195,10 @@ class RepeatedSemiSupervisedKFold(BaseCrossValidator):
     15
     """
 
+    _parameter_constraints = {
+        **_Splitter._parameter_constraints,
+        "n_repeats": [Number(Integral, 1, None, closed="left")],
+    }
     __metadata_request__split = {"groups": True}
 
     def __init__(self, n_splits=5, *, n_repeats=10, unlabeled="split", random_state=None):
@@ -187,6 +206,7 @@ class RepeatedSemiSupervisedKFold(BaseCrossValidator):
         self.n_repeats = n_repeats
         self.unlabeled = unlabeled
         self.random_state = random_state
+        self._check_parameters()
 
     def split(self, X, y=None, groups=None):
         """Yield the row numbers of each training and test part.
@@ -205,6 +225,7 @@ class RepeatedSemiSupervisedKFold(BaseCrossValidator):
         ValueError
             As in `SemiSupervisedKFold.split`.
         """
+        self._check_parameters()
         rng = check_random_state(self.random_state)
         for _ in range(self.n_repeats):
             folds = SemiSupervisedKFold(
@@ -217,7 +238,7 @@ class RepeatedSemiSupervisedKFold(BaseCrossValidator):
         return self.n_splits * self.n_repeats
 
 
-class SemiSupervisedTimeSeriesSplit(BaseCrossValidator):
+class SemiSupervisedTimeSeriesSplit(_Splitter):
     """Train on the past, test on the next stretch, with labelled anomalies in each.
 
     Rows must be in the order of time. The time line is cut into ``n_splits + 1`` stretches with
@@ -242,10 +263,17 @@ class SemiSupervisedTimeSeriesSplit(BaseCrossValidator):
     [0 1 2 3 4 5] [6 7 8 9]
     """
 
+    _parameter_constraints = {
+        **_Splitter._parameter_constraints,
+        "n_splits": [Number(Integral, 1, None, closed="left")],
+        "gap": [Number(Integral, 0, None, closed="left")],
+    }
+
     def __init__(self, n_splits=5, *, unlabeled="split", gap=0):
         self.n_splits = n_splits
         self.unlabeled = unlabeled
         self.gap = gap
+        self._check_parameters()
 
     def split(self, X, y=None, groups=None):
         """Yield the row numbers of each training and test part.
@@ -268,6 +296,7 @@ class SemiSupervisedTimeSeriesSplit(BaseCrossValidator):
         ValueError
             When some part would lack anomalies or rows to tell them from.
         """
+        self._check_parameters()
         y = check_labels(y, _num_samples(X))
         anomalies = np.flatnonzero(y == -1)
         _check_enough(len(anomalies) - 1, self.n_splits, "labelled anomalies (-1) but the first")

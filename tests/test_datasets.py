@@ -3,10 +3,15 @@
 import hashlib
 import http.server
 import pickle
+import subprocess
+import sys
 import threading
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skad import datasets
@@ -136,12 +141,15 @@ def test_every_anomaly_has_the_same_chance():
     [
         ({"labeled_anomalies": 41}, "asks for 41 rows, but y holds only 40 anomalies"),
         ({"labeled_normals": 101}, "lower it to at most 100"),
-        ({"labeled_anomalies": -1}, "int of at least 0 or a float in"),
-        ({"labeled_anomalies": 1.5}, "got 1.5"),
-        ({"labeled_normals": True}, "got True"),
-        ({"pollution": 1.0}, r"pollution must be in \[0, 1\) or None, got 1.0"),
+        ({"labeled_anomalies": -1}, "'labeled_anomalies' parameter .* Got -1"),
+        ({"labeled_anomalies": 1.5}, "'labeled_anomalies' parameter .* Got 1.5"),
+        ({"labeled_normals": True}, "'labeled_normals' parameter .* Got True"),
+        ({"labeled_normals": "3"}, "'labeled_normals' parameter .* Got '3'"),
+        ({"pollution": 1.0}, "'pollution' parameter .* Got 1.0"),
+        ({"pollution": False}, "'pollution' parameter .* Got False"),
+        ({"random_state": "0"}, "'random_state' parameter .* Got '0'"),
         ({"pollution": 0.5}, "hidden anomalies, but only 38 are left.*at most 0.2753"),
-        ({"share_of": "all"}, "'class' or 'rows', got 'all'"),
+        ({"share_of": "all"}, "'share_of' parameter .* Got 'all'"),
         ({"normal_classes": 3}, r"normal_classes holds \[3\], but y only \[-1  1\]"),
         ({"known_classes": [-1, 1]}, r"known_classes holds normal classes: \[1\]"),
         ({"share_of": "rows", "labeled_anomalies": 1.0, "pollution": 0.0}, "no place"),
@@ -162,6 +170,11 @@ def test_the_pollution_named_as_largest_is_possible():
 def test_mask_refuses_other_labels():
     with pytest.raises(ValueError, match="pass normal_classes, or convert 0/1"):
         mask_labels([0, 1, 1, 0])
+    with pytest.raises(ValueError, match="pass normal_classes"):
+        mask_labels([True, True])
+    for missing in (np.array([0, 1, np.nan]), [0, 1, None], pd.Series([0, 1, None], dtype="Int64")):
+        with pytest.raises(ValueError, match="missing values.*which class they stand for"):
+            mask_labels(missing, normal_classes=0)
 
 
 # from_binary_labels
@@ -178,6 +191,9 @@ def test_mask_refuses_other_labels():
         (["n", "a"], {"anomaly": "a"}, [1, -1]),
         ([2, 4, 2], {"anomaly": 4}, [1, -1, 1]),
         ([-1, 1], {"anomaly": -1}, [-1, 1]),
+        ([1, 2, 2], {"anomaly": 2}, [1, -1, -1]),
+        ([1, 2, 2], {"anomaly": 1}, [-1, 1, 1]),
+        ([-1, 1, 1], {"anomaly": 1}, [1, -1, -1]),
     ],
 )
 def test_binary_labels(y, params, expected):
@@ -193,8 +209,16 @@ def test_binary_labels(y, params, expected):
         ([0.0, np.nan], {}, "missing values"),
         (["a", None], {"anomaly": "a"}, "missing values"),
         (["n", "a"], {"anomaly": "A"}, "anomaly='A' does not occur in y"),
-        (["n", "a"], {}, "anomaly=1 does not occur"),
-        ([0, 1], {"rest": "unlabelled"}, "'normal' or 'unlabeled', got 'unlabelled'"),
+        (["n", "a"], {}, "which one is the anomaly"),
+        (["0", "1"], {}, "which one is the anomaly"),
+        ([1, 2], {}, "which one is the anomaly"),
+        ([0, 255], {}, "which one is the anomaly"),
+        ([2, 2], {}, "which one is the anomaly"),
+        ([-1, 0], {}, "anomaly already"),
+        ([0, "1"], {}, "which one is the anomaly"),
+        ([0, 1], {"anomaly": [1]}, "does not occur"),
+        (pd.Series([True, None], dtype="boolean"), {}, "missing values"),
+        ([0, 1], {"rest": "unlabelled"}, "'rest' parameter .* Got 'unlabelled'"),
         ([[0, 1], [1, 0]], {}, "1d array"),
     ],
 )
@@ -221,9 +245,7 @@ def server(tmp_path, monkeypatch):
     ) as httpd:
         threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setattr(datasets, "ADBENCH_URL", f"http://127.0.0.1:{httpd.server_port}")
-        monkeypatch.setattr(
-            datasets, "fetch_file", partial(datasets.fetch_file, n_retries=0, delay=0)
-        )
+        monkeypatch.setattr(datasets, "N_TRIES", 1)
         monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "cache"))
         monkeypatch.delenv("SKAD_DATA", raising=False)
         yield folder
@@ -308,6 +330,120 @@ def test_missing_on_the_server_and_no_network(server, monkeypatch):
         fetch_adbench("thyroid", download_if_missing=False)
 
 
+@pytest.fixture
+def stalling_server():
+    """Send the first half of a file and then nothing, for ever; count the calls."""
+    calls = []
+    done = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            calls.append(self.path)
+            if "silent" not in self.path:
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"x" * 500)
+                self.wfile.flush()
+            done.wait()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", calls
+        done.set()
+        httpd.shutdown()
+
+
+@pytest.mark.parametrize("way", ["silent", "half"])
+def test_a_server_that_falls_silent(stalling_server, tmp_path, monkeypatch, way):
+    url, calls = stalling_server
+    monkeypatch.setattr(datasets, "ADBENCH_URL", f"{url}/{way}")
+    monkeypatch.setattr(datasets, "TIMEOUT", 0.2)
+    monkeypatch.setattr(datasets, "PAUSE", 0)
+    with pytest.raises(OSError, match="could not be downloaded .*timed out"):
+        fetch_adbench("thyroid", data_home=tmp_path)
+    assert len(calls) == 3
+    assert not list((tmp_path / "adbench").iterdir())
+
+
+def test_a_killed_download_leaves_nothing(stalling_server, tmp_path):
+    url, calls = stalling_server
+    script = (
+        "import sys; from skad import datasets; datasets.ADBENCH_URL = sys.argv[1];"
+        "datasets.fetch_adbench('thyroid', data_home=sys.argv[2])"
+    )
+    root = Path(__file__).parents[1]
+    child = subprocess.Popen([sys.executable, "-c", script, f"{url}/half", tmp_path], cwd=root)
+    while not calls:
+        assert child.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.2)
+    child.kill()
+    child.wait()
+    assert not list((tmp_path / "adbench").iterdir())
+
+
+def test_a_write_that_fails_leaves_nothing(server, tmp_path, monkeypatch):
+    save(server / "38_thyroid.npz")
+    publish(monkeypatch, server / "38_thyroid.npz")
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_adbench("thyroid", data_home=tmp_path / "home")
+    assert not list((tmp_path / "home" / "adbench").iterdir())
+
+
+def test_data_home_that_is_no_folder(tmp_path):
+    path = tmp_path / "38_thyroid.npz"
+    save(path)
+    with pytest.raises(OSError, match="data_home=.* is a file: pass the folder it is in"):
+        fetch_adbench("thyroid", data_home=path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "adbench").touch()
+    with pytest.raises(OSError, match="could not be downloaded"):
+        fetch_adbench("thyroid", data_home=tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"name": []},
+        {"name": 38},
+        {"name": None},
+        {"data_home": 1},
+        {"download_if_missing": "no"},
+        {"return_X_y": 1},
+        {"as_frame": "pandas"},
+    ],
+)
+def test_wrong_parameters_are_refused_by_name(params):
+    (name,) = params
+    with pytest.raises(ValueError, match=f"'{name}' parameter of fetch_adbench must be"):
+        fetch_adbench(**{"name": "thyroid", **params})
+
+
+@pytest.mark.parametrize(
+    "X, match",
+    [
+        (np.array([["1", "2"], ["3", "4"]]), "finite numbers in X, got dtype <U1"),
+        (np.array([["2020", "2021"]] * 2, dtype="M8[Y]"), "got dtype datetime64"),
+        (np.full((2, 2), 1j), "got dtype complex"),
+        (np.array([[1.0, np.nan], [0.0, 1.0]]), "got missing or infinite values"),
+        (np.array([[1.0, np.inf], [0.0, 1.0]]), "got missing or infinite values"),
+    ],
+)
+def test_local_tables_of_other_things_than_numbers(tmp_path, X, match):
+    np.savez(tmp_path / "38_thyroid.npz", X=X, y=[0, 1])
+    with pytest.raises(ValueError, match=match):
+        fetch_adbench("thyroid", data_home=tmp_path)
+
+
 @pytest.mark.parametrize("subfolder", ["", "adbench"])
 @pytest.mark.parametrize("by", ["data_home", "SKAD_DATA"])
 def test_a_local_folder_is_taken_as_it_is(tmp_path, monkeypatch, subfolder, by):
@@ -347,6 +483,8 @@ def test_local_files_that_are_no_table(tmp_path):
         {"X": np.zeros((3, 2)), "y": np.zeros(2)},
         {"X": np.zeros(3), "y": np.zeros(3)},
         {"X": np.zeros((3, 2)), "y": np.arange(3)},
+        {"X": np.zeros((3, 2)), "y": ["0", "1", "0"]},
+        {"X": np.zeros((3, 2)), "y": np.array([0, 1, 0], dtype="M8[D]")},
     ]:
         np.savez(path, **arrays)
         with pytest.raises(ValueError, match="must hold X of shape"):

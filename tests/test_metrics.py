@@ -1,5 +1,6 @@
 """Metrics and scorers on partly labelled data."""
 
+from inspect import signature
 from itertools import combinations
 
 import numpy as np
@@ -32,6 +33,12 @@ SCORES = [
     f1_score,
     balanced_accuracy_score,
 ]
+WRONG = {
+    "unlabeled": ["drop", None, 1],
+    "max_fpr": [1.5, -0.1, True, "0.1", np.nan, None],
+    "k": [0, -1, 1.5, True, "3"],
+    "threshold": ["0", True, np.nan, None],
+}
 SCORERS = [getattr(metrics, name) for name in metrics.__all__ if name.endswith("_scorer")]
 SCORERS.remove(make_detector_scorer)
 
@@ -86,11 +93,10 @@ def test_precision_at_k_without_ties():
     assert precision_at_k_score(y, s) == np.mean(y[order[:n_anomalies]] == -1)
 
 
-@pytest.mark.parametrize("k", [0, 201])
-def test_precision_at_k_refuses_a_k_that_cannot_be(k):
+def test_precision_at_k_refuses_more_rows_than_count():
     y, s = labelled(0)
-    with pytest.raises(ValueError, match=r"k must be in \[1, 200\], the rows that count, got"):
-        precision_at_k_score(y, s, k=k)
+    with pytest.raises(ValueError, match=r"k must be in \[1, 200\], the rows that count, got 201"):
+        precision_at_k_score(y, s, k=201)
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -128,14 +134,26 @@ def test_bad_input(score):
         score([-1, 1], [0.0, np.nan])
     with pytest.raises(ValueError, match="y has 3 labels but X has 2 rows"):
         score([-1, 1, 1], [0.0, 1.0])
-    with pytest.raises(ValueError, match="'as_normal' or 'ignore', got 'drop'"):
-        score([-1, 1], [0.0, 1.0], unlabeled="drop")
+    for name in set(signature(score).parameters) & set(WRONG):
+        for value in WRONG[name]:
+            with pytest.raises((ValueError, TypeError), match=f"'{name}' parameter of"):
+                score([-1, 1], [0.0, 1.0], **{name: value})
 
 
-@pytest.mark.parametrize("score", [recall_at_fpr_score, partial_roc_auc_score])
-def test_bad_max_fpr(score):
-    with pytest.raises(ValueError, match="max_fpr"):
-        score([-1, 1], [0.0, 1.0], max_fpr=1.5)
+@pytest.mark.parametrize("unlabeled", ["as_normal", "ignore"])
+def test_a_weight_counts_like_so_many_rows(unlabeled):
+    y, s = labelled(0)
+    y[::3] = 0
+    weight = np.random.RandomState(0).randint(0, 4, len(y))
+    repeated = roc_auc_score(np.repeat(y, weight), np.repeat(s, weight), unlabeled=unlabeled)
+    weighted = roc_auc_score(y, s, unlabeled=unlabeled, sample_weight=weight)
+    assert_allclose(weighted, repeated, rtol=0, atol=1e-12)
+    assert weighted != roc_auc_score(y, s, unlabeled=unlabeled)
+    with pytest.warns(UndefinedMetricWarning, match="no labelled anomaly"):
+        assert np.isnan(roc_auc_score(y, s, sample_weight=y != -1))
+    for wrong in (-weight, weight[1:], "heavy", np.full(len(y), np.nan)):
+        with pytest.raises(ValueError, match="sample_weight|convert"):
+            roc_auc_score(y, s, sample_weight=wrong)
 
 
 def test_affine_law_holds_exactly_on_average_over_all_ways_to_label():

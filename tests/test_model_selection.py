@@ -1,6 +1,7 @@
 """Splitters, alone and in scikit-learn's and Optuna's searches."""
 
 import warnings
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from skad.model_selection import (
     SemiSupervisedKFold,
     SemiSupervisedTimeSeriesSplit,
 )
+
+SPLITTERS = [RepeatedSemiSupervisedKFold, SemiSupervisedKFold, SemiSupervisedTimeSeriesSplit]
 
 
 def make_labels(n_anomalies, n_normals, n_unlabelled, seed=None):
@@ -105,18 +108,35 @@ def test_test_parts_without_normals_are_refused():
         folds(SemiSupervisedKFold(3), make_labels(6, 2, 0))
 
 
-@pytest.mark.parametrize(
-    "params, match",
-    [
-        ({"n_splits": 1}, "n_splits must be an int of at least 2, got 1"),
-        ({"n_splits": 2.0}, "got 2.0"),
-        ({"unlabeled": "test"}, "'split' or 'train', got 'test'"),
-        ({"shuffle": False, "random_state": 0}, "random_state has no effect"),
-    ],
-)
-def test_bad_parameters(params, match):
-    with pytest.raises(ValueError, match=match):
-        folds(SemiSupervisedKFold(**params), make_labels(6, 6, 6))
+WRONG = {
+    "n_splits": [0, -1, 2.0, True, "5", None],
+    "unlabeled": ["test", None, 1],
+    "shuffle": ["yes", 1, None],
+    "random_state": [-1, 0.5, "0"],
+    "n_repeats": [0, -1, 2.0, True, "5", None],
+    "gap": [-3, 0.5, True, "1", None],
+}
+
+
+@pytest.mark.parametrize("splitter", SPLITTERS)
+def test_wrong_parameters_are_refused_by_name(splitter):
+    y = make_labels(6, 6, 6)
+    for name in signature(splitter).parameters:
+        for value in WRONG[name]:
+            match = f"'{name}' parameter of {splitter.__name__} must be"
+            with pytest.raises((ValueError, TypeError), match=match):
+                splitter(**{name: value})
+            changed = splitter(2)
+            setattr(changed, name, value)
+            with pytest.raises((ValueError, TypeError), match=match):
+                folds(changed, y)
+
+
+def test_a_seed_without_shuffle_is_refused():
+    with pytest.raises(ValueError, match="random_state has no effect"):
+        SemiSupervisedKFold(shuffle=False, random_state=0)
+    with pytest.raises(ValueError, match="n_splits"):
+        SemiSupervisedKFold(1)
 
 
 def test_labels_are_checked():

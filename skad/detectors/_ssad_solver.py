@@ -114,6 +114,7 @@ def solve(kernel, y, box, kappa, tol, max_iter):
         if point is None:
             alpha = _first_weights(y[rows], point_box, kappa)
             floor = FLOOR * np.mean(np.diag(kernel.block(rows, rows)))
+            floor = max(floor, np.finfo(float).tiny)
         else:
             alpha = _enlarge(kernel, point, old_rows, rows, y[rows], point_box)
         point = _Point(y[rows], point_box, kappa, np.where(y[rows] < 0, -alpha, alpha), floor)

@@ -1,11 +1,13 @@
 """SSAD: convex semi-supervised anomaly detection with kernels."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 
 from .._parameters import Count, NonNegative, Number, Positive, RandomState
@@ -13,13 +15,18 @@ from .._random import draw_seed
 from ..base import BaseDetector
 from ._ssad_solver import solve
 
-CHUNK = 256  # rows scored at once: the block of the kernel matrix stays in the cache
+BLOCK = 32  # rows scored at once: their part of the kernel matrix stays in the cache
+PREPARED = 4096  # rows that are scaled and centred at once
+LARGEST = 1e150  # of a number that is squared, so that the square is one, too
+HUGE = 1e300  # of a number that is weighted and added
+FAR = 1e7  # squared distance to the center, in widths, from which on differences are squared
+SOME_ROWS = 250  # by which the magnitude of the kernel's values is known
 
 
 class SSAD(BaseDetector):
     """Convex semi-supervised anomaly detection (SSAD).
 
-    A one-class support vector machine that heeds labels: unlabelled rows should score above a
+    A one-class support vector machine with labels: unlabelled rows should score above a
     threshold rho, labelled normals above rho + gamma and labelled anomalies below rho - gamma,
     where `kappa` says how much the margin gamma is worth. Without labels it is
     `sklearn.svm.OneClassSVM` of the same kernel and `nu`, up to the scale of its scores.
@@ -135,7 +142,7 @@ class SSAD(BaseDetector):
         if self.kernel == "precomputed" and X.shape[0] != X.shape[1]:
             raise ValueError(f"A precomputed kernel must be square to fit, got shape {X.shape}.")
         rows = self._sample(y)
-        kernel = self._make_kernel(X)
+        kernel = _Kernel(self.kernel, self.gamma, self.degree, self.coef0, X)
         training = _TrainingKernel(kernel, X, rows)
         y = y[rows]
         solution = solve(training, y, self._box(y), self.kappa, self.tol, self.max_iter)
@@ -151,20 +158,20 @@ class SSAD(BaseDetector):
         self.support_ = rows[used]
         self.dual_coef_ = solution.beta[None, used]
         self.support_vectors_ = X[self.support_, : 0 if self.kernel == "precomputed" else None]
-        self.rho_, self.margin_ = float(solution.rho), float(solution.gamma)
+        self.rho_ = float(solution.rho) * training.unit
+        self.margin_ = float(solution.gamma) * training.unit
         self.n_iter_ = max(solution.n_iter, 1)
-        self._kernel = kernel
+        self._kernel, self._columns = kernel, kernel.right(self.support_vectors_)
         return self._score_samples(X)
 
     def _score_samples(self, X):
         X = np.ascontiguousarray(X, dtype=np.float64)
-        if self.kernel == "precomputed":
-            return _weighted_sums(lambda part: part[:, self.support_], X, self.dual_coef_[0])
-        kernel = self._kernel
-        columns = kernel.right(self.support_vectors_)
-        return _weighted_sums(
-            lambda part: kernel.product(kernel.left(part), columns), X, self.dual_coef_[0]
-        )
+        kernel, weights = self._kernel, self.dual_coef_[0]
+        if kernel.kernel == "precomputed":
+            return _weighted_sums(lambda part: _tame(part[:, self.support_]), X, weights)
+        product = partial(kernel.product, right=self._columns)
+        parts = (kernel.left(X[i : i + PREPARED]) for i in range(0, len(X), PREPARED))
+        return np.concatenate([_weighted_sums(product, part, weights) for part in parts])
 
     def _sample(self, y):
         """Rows to solve for: all, or the labelled ones and a sample of the unlabelled."""
@@ -182,91 +189,150 @@ class SSAD(BaseDetector):
         C_unlabeled = 1 / (self.nu * n_unlabeled) if self.C_unlabeled is None else self.C_unlabeled
         return np.where(y == 0, C_unlabeled, np.where(y > 0, self.C_normal, self.C_anomaly))
 
-    def _make_kernel(self, X):
-        gamma = self.gamma
-        if gamma == "auto":
-            gamma = 1.0 / X.shape[1]
-        elif isinstance(gamma, str):
-            spread = X.var(axis=0).sum() if gamma == "columns" else X.shape[1] * X.var()
-            gamma = 1.0 / spread if spread > 0 else 1.0
-        return _Kernel(self.kernel, gamma, self.degree, self.coef0, X.mean(axis=0))
-
 
 class _Kernel:
-    """A kernel between two sets of rows, each prepared once: ``product(left(A), right(B))``."""
+    """A kernel between two sets of rows, each prepared once: ``product(left(A), right(B))``.
 
-    def __init__(self, kernel, gamma, degree, coef0, center):
-        self.kernel, self.gamma, self.degree, self.coef0 = kernel, gamma, degree, coef0
-        self.center = center
+    "rbf" and "poly" see rows in units of the width ``1 / sqrt(gamma)``: what is squared is a
+    ratio, however large or small the numbers of a column are.
+    """
+
+    def __init__(self, kernel, gamma, degree, coef0, X):
+        self.kernel, self.degree, self.coef0 = kernel, degree, coef0
+        if kernel not in ("rbf", "poly"):
+            return
+        self.unit, self.center, spread = _describe(X)
+        spread = spread * self.unit
+        if gamma == "scale":
+            unit, _, one = _describe(X.reshape(-1, 1))
+            spread = np.full(X.shape[1], one * unit)
+        elif gamma == "auto":
+            spread = np.ones(X.shape[1])
+        elif gamma != "columns":
+            spread = np.array([1 / np.sqrt(gamma)])
+        top = spread.max() if spread.max() > 0 else 1.0
+        with np.errstate(over="ignore"):
+            self.scale = self.unit / top / max(np.sqrt(np.sum((spread / top) ** 2)), 1.0)
+        self.scale = np.minimum(self.scale * (np.sqrt(2) if kernel == "rbf" else 1), LARGEST)
+        if kernel == "poly":
+            self.center = 0.0
+
+    def _in_widths(self, A):
+        with np.errstate(over="ignore"):
+            A = np.clip(A / self.unit, -LARGEST, LARGEST)
+        return np.clip((A - self.center) * self.scale, -LARGEST, LARGEST)
 
     def _augment(self, A):
-        # exp(-gamma |a - b|^2) from one matrix product: [a', |a|^2, 1] . [b', 1, |b|^2] is the
+        # exp(-gamma |a - b|^2) from one matrix product: [a', |a'|^2, 1] . [b', 1, |b'|^2] is the
         # exponent, with a' = sqrt(2 gamma) a. Rows are centred first: far from the origin the
         # squares would drown the distance.
-        A = (A - self.center) * np.sqrt(2 * self.gamma)
+        A = self._in_widths(A)
         return A, -0.5 * np.einsum("ij,ij->i", A, A)[:, None], np.ones((len(A), 1))
 
     def left(self, A):
-        if self.kernel != "rbf":
-            return A
-        A, squares, ones = self._augment(A)
-        return np.hstack([A, squares, ones])
+        if self.kernel == "rbf":
+            A, squares, ones = self._augment(A)
+            return np.hstack([A, squares, ones])
+        if self.kernel == "poly":
+            return self._in_widths(A)
+        return np.clip(A, -LARGEST, LARGEST) if self.kernel == "linear" else A
 
     def right(self, B):
-        if callable(self.kernel):
+        if self.kernel == "rbf":
+            B, squares, ones = self._augment(B)
+            B = np.hstack([B, ones, squares])
+        elif self.kernel in ("linear", "poly"):
+            B = self.left(B)
+        else:
             return B
-        if self.kernel != "rbf":
-            return B.T
-        B, squares, ones = self._augment(B)
-        return np.ascontiguousarray(np.hstack([B, ones, squares]).T)
+        return torch.from_numpy(np.ascontiguousarray(B.T))
 
     def product(self, left, right):
+        """Kernel matrix, as a tensor: all in one pool of threads, and torch's exp is faster."""
         if callable(self.kernel):
-            return np.asarray(self.kernel(left, right), dtype=np.float64)
-        result = left @ right
-        # torch's exp and pow use vector instructions, numpy's do not on many CPUs.
+            return _tame(np.array(self.kernel(left, right), dtype=np.float64))
+        result = torch.from_numpy(left) @ right
         if self.kernel == "rbf":
-            torch.from_numpy(result).exp_()
-        elif self.kernel == "poly":
-            torch.from_numpy(result).mul_(self.gamma).add_(self.coef0).pow_(self.degree)
-        return result
+            far = left[:, -2] < -FAR / 2
+            if far.any():  # the product's rounding would drown the distances between such rows
+                squares = cdist(left[far, :-2], right[:-2].numpy().T, "sqeuclidean")
+                result[torch.from_numpy(far)] = torch.from_numpy(-0.5 * squares)
+            return result.exp_()
+        if self.kernel == "poly":
+            result.add_(self.coef0).pow_(self.degree)
+        return result.clamp_(-HUGE, HUGE)
+
+
+def _describe(X):
+    """Find a power of two near each column's largest value; in that unit its mean and spread."""
+    unit = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)
+    X = X / unit
+    center = np.clip(X.mean(axis=0), X.min(axis=0), X.max(axis=0))  # exact for constant columns
+    return unit, center, np.sqrt(np.mean((X - center) ** 2, axis=0))
+
+
+def _tame(values):
+    """Make a tensor of finite numbers of kernel values that the user computed."""
+    if np.isnan(values).any():
+        raise ValueError("The kernel gave NaN: scale the columns, or correct the kernel.")
+    return torch.from_numpy(np.clip(values, -HUGE, HUGE))
 
 
 class _TrainingKernel:
-    """The kernel matrix of some training rows, as the solver asks for it: in blocks."""
+    """The kernel matrix of some training rows, as the solver asks for it: in blocks.
+
+    Its unit is a power of two near the largest value of some rows, so that the solver need not
+    fear numbers that are huge or tiny.
+    """
 
     def __init__(self, kernel, X, rows):
-        self.kernel, self.X, self.rows = kernel, X, rows
+        self.kernel, self.X, self.rows, self.unit = kernel, X, rows, 1.0
         self.left = None if kernel.kernel == "precomputed" else kernel.left(X[rows])
+        some = np.unique(np.linspace(0, len(rows) - 1, SOME_ROWS).astype(int))
+        largest = np.abs(self.block(some, some)).max()
+        self.unit = np.ldexp(1.0, np.frexp(largest)[1] - 1) if largest > 0 else 1.0
 
     def block(self, rows, columns):
         if self.left is None:
-            return self.X[np.ix_(self.rows[rows], self.rows[columns])]
+            return self._in_unit(self.X[np.ix_(self.rows[rows], self.rows[columns])])
         right = self.kernel.right(self.X[self.rows[columns]])
-        return self.kernel.product(self.left[rows], right)
+        return self._in_unit(self.kernel.product(self.left[rows], right).numpy())
 
     def times(self, rows, columns, weights):
+        chosen = self.rows[columns]
         if self.left is None:
-            chosen = self.rows[columns]
-            return _weighted_sums(
-                lambda part: self.X[np.ix_(part, chosen)], self.rows[rows], weights
+            return self._in_unit(
+                _weighted_sums(
+                    lambda part: _tame(self.X[np.ix_(part, chosen)]), self.rows[rows], weights
+                )
             )
-        right = self.kernel.right(self.X[self.rows[columns]])
-        return _weighted_sums(
-            lambda part: self.kernel.product(part, right), self.left[rows], weights
+        right = self.kernel.right(self.X[chosen])
+        return self._in_unit(
+            _weighted_sums(lambda part: self.kernel.product(part, right), self.left[rows], weights)
         )
+
+    def _in_unit(self, values):
+        if self.kernel.kernel == "rbf":
+            return values
+        values = values / self.unit
+        if not np.abs(values).max(initial=0) <= LARGEST:
+            raise ValueError(
+                "The kernel's values are too large to solve for: scale the columns, or lower "
+                "gamma or degree."
+            )
+        return values
 
 
 def _weighted_sums(kernel_rows, rows, weights):
-    """Kernel matrix times weights, in chunks of one size so that a row's sum is its own.
+    """Kernel matrix times weights, in blocks of one shape so that a row's sum is its own.
 
     Matrix products of other shapes may add up in another order.
     """
-    sums = np.empty(len(rows))
-    for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
+    sums, weights = np.empty(len(rows)), torch.from_numpy(weights.copy())
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
         n = len(part)
-        if n < CHUNK:
-            part = np.concatenate([part, np.repeat(part[:1], CHUNK - n, axis=0)])
-        sums[start : start + n] = (kernel_rows(part) @ weights)[:n]
+        if n < BLOCK:
+            part = np.concatenate([part, np.repeat(part[:1], BLOCK - n, axis=0)])
+        sums[start : start + n] = (kernel_rows(part) @ weights).numpy()[:n]
     return sums

@@ -69,7 +69,7 @@ def kernel_matrix(detector, X):
         return detector.kernel(X, X)
     options = {}
     if detector.kernel in ("rbf", "poly"):
-        columns = 1 / (X.var(axis=0).sum() or 1)
+        columns = 1 / (X.var(axis=0)[np.ptp(X, axis=0) > 0].sum() or 1)
         options["gamma"] = columns if detector.gamma == "columns" else detector.gamma
     if detector.kernel == "poly":
         options |= {"degree": detector.degree, "coef0": detector.coef0}
