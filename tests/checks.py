@@ -851,16 +851,13 @@ COMMON = [
     check_label_convention_warning,
     check_fit_predict_uses_labels,
     check_score_is_auc,
-<<<<<<< HEAD
     check_scores_ignore_late_parameters,
     check_torch_settings_stay_outside,
     check_threads,
     check_times_are_refused,
-=======
     check_search_without_scoring,
     check_extreme_rows_get_finite_scores,
     check_extreme_tables_are_fitted_or_refused,
->>>>>>> faults
     check_kinds_of_X,
     check_input_is_left_alone,
     check_bad_X,
