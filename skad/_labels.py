@@ -4,6 +4,8 @@ No other module interprets raw labels.
 """
 
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal
 from numbers import Real
 
@@ -16,6 +18,19 @@ CONVENTION = "skad's labels are -1 (anomaly), 0 (unlabelled) and +1 (normal)"
 # What each kind of numpy array holds, if it is no number.
 NO_NUMBERS = {"b": "booleans", "S": "text", "U": "text", "T": "text", "c": "complex numbers"}
 NO_NUMBERS |= {"M": "dates", "m": "time spans", "V": "records"}
+
+
+_judged_before = ContextVar("labels judged before", default=False)
+
+
+@contextmanager
+def labels_judged_before():
+    """Keep this thread from warning of a part of labels whose whole has been judged."""
+    token = _judged_before.set(True)
+    try:
+        yield
+    finally:
+        _judged_before.reset(token)
 
 
 def check_labels(y, n_samples):
@@ -54,7 +69,8 @@ def check_training_labels(y, n_samples):
             "All rows are labelled -1 (anomaly); a detector needs unlabelled (0) or normal (+1) "
             "rows to learn what is normal."
         )
-    if np.any(values > 1) or (np.any(values != values[0]) and not np.any(y == -1)):
+    ambiguous = np.any(values > 1) or (np.any(values != values[0]) and not np.any(y == -1))
+    if ambiguous and not _judged_before.get():
         warnings.warn(
             f"y holds {np.unique(values)[:10]} but no -1; {CONVENTION}, so the positive rows are "
             "taken as normal. If your larger value means anomaly, as 1 of 0/1 or 2 of 1/2 often "

@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Literal, Union, dataclass_transform, get_args, get_origin
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, make_constraint
 
 
 class Number(Interval):
@@ -28,6 +28,7 @@ CountOrZero = Annotated[int, Number(Integral, 0, None, closed="left")]
 Positive = Annotated[float, Number(Real, 0, None, closed="neither")]
 NonNegative = Annotated[float, Number(Real, 0, None, closed="left")]
 Fraction = Annotated[float, Number(Real, 0, 1, closed="neither")]
+NJobs = Annotated[int | None, Number(Integral, None, None, closed="neither"), None]
 Contamination = Annotated[float, Number(Real, 0, 0.5, closed="right")]
 RandomState = Annotated[
     int | np.random.RandomState | None,
@@ -70,6 +71,15 @@ def _constraints(annotation):
     if get_origin(annotation) in (Union, UnionType):
         return [c for part in get_args(annotation) for c in _constraints(part)]
     return [{bool: "boolean", NoneType: None}.get(annotation, annotation)]
+
+
+def check_value(name, value, annotation):
+    """Raise ValueError, naming it, when an argument of a method is not of a declared type."""
+    for constraint in map(make_constraint, _constraints(annotation)):
+        if constraint.is_satisfied_by(value):
+            return
+    allowed = " or ".join(str(make_constraint(c)) for c in _constraints(annotation))
+    raise ValueError(f"{name} must be {allowed}, got {value!r}.")
 
 
 def _signature_entry(field):

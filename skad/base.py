@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._labels import check_training_labels
-from ._parameters import Contamination, DeclaredParameters
+from ._parameters import Contamination, DeclaredParameters, check_value
 from .metrics import roc_auc_score
 
 # Below so few unlabelled rows a quantile of their scores says nothing.
@@ -42,6 +42,12 @@ def refuse_times(X):
                 f"X holds times ({kind}), whose unit would decide about scores: convert them to "
                 "numbers of a unit of your choice, such as (t - t.min()) / np.timedelta64(1, 'h')."
             )
+
+
+def threshold(scores, y, contamination):
+    """Quantile of the scores of the unlabelled rows, or, if few, of all but the anomalies."""
+    rows = y == 0 if np.sum(y == 0) >= MIN_UNLABELED_FOR_THRESHOLD else y != -1
+    return float(np.percentile(scores[rows], 100 * contamination))
 
 
 class DetectorMixin(OutlierMixin):
@@ -204,14 +210,9 @@ class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
         """
         if contamination is None:
             contamination = self.contamination
-        if not 0 < contamination <= 0.5:
-            raise ValueError(f"contamination must be in (0, 0.5], got {contamination}.")
+        check_value("contamination", contamination, Contamination)
         scores = self.score_samples(X)
         self.offset_ = self._offset(scores, check_training_labels(y, len(scores)), contamination)
         return self
 
-    @staticmethod
-    def _offset(scores, y, contamination):
-        """Quantile of the scores of the unlabelled rows, or, if few, of all but the anomalies."""
-        rows = y == 0 if np.sum(y == 0) >= MIN_UNLABELED_FOR_THRESHOLD else y != -1
-        return float(np.percentile(scores[rows], 100 * contamination))
+    _offset = staticmethod(threshold)

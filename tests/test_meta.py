@@ -1,7 +1,9 @@
 """Meta-estimators: the contract, thresholds by brute force, promises by simulation."""
 
 import pickle
+import warnings
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,13 +25,14 @@ from sklearn.utils.estimator_checks import (
     check_param_validation,
 )
 
-from skad import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
+from skad import ConformalDetector, DeepSAD, NormalOnlyDetector, TunedThresholdDetector
 from skad.base import BaseDetector
 from skad.exceptions import LabelConventionWarning, ThresholdWarning
 from skad.metrics import average_precision_scorer, roc_auc_score
 from skad.model_selection import RepeatedSemiSupervisedKFold, SemiSupervisedKFold
 
 from . import checks
+from .checks import global_states
 
 FOREST = IsolationForest(n_estimators=5)
 METAS = [
@@ -109,7 +112,7 @@ ON_NORMAL_ONLY = [
 @pytest.mark.parametrize("check", ON_ALL)
 @pytest.mark.filterwarnings("ignore::skad.exceptions.ThresholdWarning")
 def test_contract(check, meta):
-    check(clone(meta).set_params(detector=Distance(), random_state=0))
+    check(clone(meta).set_params(estimator=Distance(), random_state=0))
 
 
 @pytest.mark.parametrize("check", ON_NORMAL_ONLY)
@@ -174,11 +177,11 @@ def test_a_seed_of_the_inner_detector_is_kept():
     X, y = make_problem()
     inner = make_pipeline(StandardScaler(), IsolationForest(n_estimators=5, random_state=3))
     meta = NormalOnlyDetector(inner, random_state=0).fit(X, y)
-    assert meta.detector_[-1].random_state == 3
+    assert meta.estimator_[-1].random_state == 3
     assert inner[-1].random_state == 3
     inner.set_params(isolationforest__random_state=None)
     meta = NormalOnlyDetector(inner, random_state=5).fit(X, y)
-    assert meta.detector_[-1].random_state == 5
+    assert meta.estimator_[-1].random_state == 5
     assert inner[-1].random_state is None
 
 
@@ -192,7 +195,7 @@ def test_unchanged_when_fit_raises(meta):
         (np.full_like(X, np.nan), y, "NaN"),
         (X, y[1:], "y has 319 labels but X has 320 rows"),
     ]:
-        if "NaN" in match and not isinstance(meta.detector, OneClassSVM):
+        if "NaN" in match and not isinstance(meta.estimator, OneClassSVM):
             continue  # IsolationForest takes NaN
         with pytest.raises(ValueError, match=match):
             meta.fit(bad_X, bad_y)
@@ -204,8 +207,8 @@ def test_x_reaches_the_inner_detector_untouched(meta):
     """A frame with missing cells, for a pipeline that imputes, also in a search."""
     X, y = make_problem()
     X = pd.DataFrame(X, columns=["a", "b"]).mask(np.random.RandomState(0).rand(*X.shape) < 0.1)
-    inner = make_pipeline(SimpleImputer(), StandardScaler(), meta.detector)
-    meta = clone(meta).set_params(detector=inner)
+    inner = make_pipeline(SimpleImputer(), StandardScaler(), meta.estimator)
+    meta = clone(meta).set_params(estimator=inner)
     meta.fit(X, y)
     assert list(meta.feature_names_in_) == ["a", "b"]
     assert meta.n_features_in_ == 2
@@ -215,7 +218,7 @@ def test_x_reaches_the_inner_detector_untouched(meta):
     assert not hasattr(meta, "feature_names_in_")
     search = GridSearchCV(
         meta,
-        {"detector__simpleimputer__strategy": ["mean", "median"]},
+        {"estimator__simpleimputer__strategy": ["mean", "median"]},
         cv=SemiSupervisedKFold(3, random_state=0),
         scoring=average_precision_scorer,
     ).fit(X, y)
@@ -235,7 +238,7 @@ def test_last_step_of_a_pipeline_and_pickle(meta):
 @pytest.mark.filterwarnings("ignore::skad.exceptions.ThresholdWarning")
 def test_convention_warning_comes_once_and_only_when_due(meta):
     X, y = make_problem()
-    meta = clone(meta).set_params(detector=Distance())
+    meta = clone(meta).set_params(estimator=Distance())
     meta.fit(X, y)  # warnings are errors: no part of y may raise one
     with pytest.warns(LabelConventionWarning) as record:
         meta.fit(X, np.abs(y))
@@ -256,8 +259,8 @@ def test_labelled_anomalies_are_dropped(unlabeled, kept):
     X, y = make_problem()
     meta = NormalOnlyDetector(Distance(), unlabeled=unlabeled).fit(X, y)
     rows = np.isin(y, kept)
-    assert np.array_equal(meta.detector_.y_, y[rows])
-    assert np.array_equal(meta.detector_.mean_, X[rows].mean(axis=0))
+    assert np.array_equal(meta.estimator_.y_, y[rows])
+    assert np.array_equal(meta.estimator_.mean_, X[rows].mean(axis=0))
     assert np.mean(meta.predict(X[y == 0]) == -1) == pytest.approx(0.1)
 
 
@@ -295,7 +298,7 @@ def brute_force_p(meta, X):
     """The definition, row by row."""
     n = sum(map(len, meta.calibration_scores_))
     count = np.zeros(len(X))
-    for detector, calibration in zip(meta.detectors_, meta.calibration_scores_, strict=True):
+    for detector, calibration in zip(meta.estimators_, meta.calibration_scores_, strict=True):
         count += np.sum(calibration[None, :] <= detector.score_samples(X)[:, None], axis=1)
     return (1 + count) / (1 + n)
 
@@ -329,7 +332,7 @@ def test_cross_decision_is_the_rth_largest_gap(monkeypatch):
     X, y = make_problem()
     meta = ConformalDetector(Distance(), method="cross", cv=3, alpha=0.1, random_state=0)
     meta.fit(X, y)
-    pairs = list(zip(meta.detectors_, meta.calibration_scores_, strict=True))
+    pairs = list(zip(meta.estimators_, meta.calibration_scores_, strict=True))
     gaps = np.concatenate([d.score_samples(X)[:, None] - c[None, :] for d, c in pairs], axis=1)
     r = int(0.1 * 301)
     assert_allclose(meta.decision_function(X), np.sort(gaps, axis=1)[:, -r], rtol=0, atol=1e-12)
@@ -343,14 +346,14 @@ def test_parts_that_calibrate(method):
     meta = ConformalDetector(Distance(), method=method, cv=4, random_state=0).fit(X, y)
     calibrating = sum(map(len, meta.calibration_scores_))
     assert calibrating == (75 if method == "split" else 300)
-    for detector, scores in zip(meta.detectors_, meta.calibration_scores_, strict=True):
+    for detector, scores in zip(meta.estimators_, meta.calibration_scores_, strict=True):
         assert len(scores) == 75
         assert len(detector.y_) == 320 - 75
         assert np.sum(detector.y_ == -1) == 20  # no labelled anomaly calibrates
     normals = ConformalDetector(Distance(), method=method, unlabeled="ignore", random_state=0)
     normals.set_params(alpha=0.1, calibration_size=0.5).fit(X, y)
     assert sum(map(len, normals.calibration_scores_)) == (20 if method == "split" else 40)
-    assert np.sum(normals.detectors_[0].y_ == 0) == 260
+    assert np.sum(normals.estimators_[0].y_ == 0) == 260
 
 
 @pytest.mark.parametrize("method", ["split", "cross"])
@@ -367,7 +370,7 @@ def test_too_few_calibration_rows(method, n):
     assert np.all(decision >= 0)
     assert meta.p_values(new).min() > 0.02
     # The order of the scores is still there, to the digits that the wide margin leaves.
-    scores = [d.score_samples(new) for d in meta.detectors_]
+    scores = [d.score_samples(new) for d in meta.estimators_]
     if method == "split":
         assert np.array_equal(np.argsort(decision[:-1]), np.argsort(scores[0][:-1]))
     assert decision[-3] > decision[-2] >= decision[-1]
@@ -393,10 +396,10 @@ def test_no_row_to_calibrate_on():
 def test_conformal_threshold_without_refit(method):
     X, y = make_problem()
     meta = ConformalDetector(Distance(), method=method, random_state=0).fit(X, y)
-    detectors = meta.detectors_
+    detectors = meta.estimators_
     meta.set_params(alpha=0.2).fit_threshold()
     other = ConformalDetector(Distance(), method=method, random_state=0, alpha=0.2).fit(X, y)
-    assert meta.detectors_ is detectors
+    assert meta.estimators_ is detectors
     assert meta.offset_ == other.offset_
     assert (meta.offset_ == 0) == (method == "cross")
     assert np.array_equal(meta.decision_function(X), other.decision_function(X))
@@ -407,7 +410,7 @@ def test_conformal_threshold_from_fresh_rows():
     meta = ConformalDetector(Distance(), random_state=0, alpha=0.1).fit(X, y)
     fresh, labels = make_problem(1)
     meta.fit_threshold(fresh, labels)
-    frozen = ConformalDetector(FrozenEstimator(meta.detectors_[0]), alpha=0.1).fit(fresh, labels)
+    frozen = ConformalDetector(FrozenEstimator(meta.estimators_[0]), alpha=0.1).fit(fresh, labels)
     assert len(meta.calibration_scores_[0]) == 300
     assert meta.offset_ == frozen.offset_
     before = dict(vars(meta))
@@ -481,7 +484,7 @@ def test_false_discovery_rate_over_batches(method, decimals):
         found.append(alarm[90:].mean())
     assert np.mean(false_share) <= 0.2 + 2 * np.std(false_share) / 10
     assert np.mean(found) > 0.5
-    with pytest.raises(ValueError, match=r"fdr must be in \(0, 1\), got 1"):
+    with pytest.raises(ValueError, match="fdr must be a float in the range .* got 1"):
         meta.predict_batch(batch, fdr=1)
 
 
@@ -547,7 +550,7 @@ def test_out_of_fold_scores_are_out_of_fold():
         Distance().fit(X[train], y[train]).score_samples(X[test]) for train, test in cv.split(X, y)
     ]
     assert np.array_equal(meta.cv_scores_, np.concatenate(expected))
-    assert len(meta.detector_.y_) == len(y)
+    assert len(meta.estimator_.y_) == len(y)
     repeated = RepeatedSemiSupervisedKFold(3, n_repeats=2, random_state=0)
     assert len(TunedThresholdDetector(Distance(), cv=repeated).fit(X, y).cv_scores_) == 2 * len(y)
 
@@ -589,3 +592,78 @@ def test_target_is_required_by_rates():
     for objective in ("fpr", "recall"):
         with pytest.raises(ValueError, match="needs a target"):
             TunedThresholdDetector(Distance(), objective=objective).fit(X, y)
+
+
+# --- infinite scores, parallel fits -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        NormalOnlyDetector(KernelDensity(kernel="tophat", bandwidth=0.5)),
+        NormalOnlyDetector(KernelDensity(kernel="tophat", bandwidth=0.5), unlabeled="ignore"),
+        ConformalDetector(KernelDensity(kernel="tophat", bandwidth=0.5), random_state=0),
+        ConformalDetector(KernelDensity(kernel="tophat"), method="cross", random_state=0),
+        TunedThresholdDetector(KernelDensity(kernel="tophat", bandwidth=0.5), random_state=0),
+    ],
+    ids=lambda meta: f"{type(meta).__name__}-{meta.unlabeled}-{getattr(meta, 'method', '')}",
+)
+def test_infinite_scores_stay_finite_in_their_order(meta):
+    """A tophat density is 0, and its logarithm minus infinity, away from all training rows."""
+    X, y = make_problem()
+    y[-100:] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ThresholdWarning)  # there is nothing below minus infinity
+        meta.fit(X, y)
+    inside, far = X[y == 1][:50], np.full((3, 2), 1e6)
+    decision = meta.decision_function(np.r_[inside, far])
+    assert np.isfinite(decision).all()
+    assert decision[-3:].max() < decision[:50].min()
+    assert len(np.unique(decision[:50])) > 5  # far below, finite scores would tie
+    assert 0 <= meta.score(X, y) <= 1
+    assert set(meta.predict(X)) <= {-1, 1}
+
+
+class GivesNaN(BaseEstimator):
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def score_samples(self, X):
+        return np.full(len(X), np.nan)
+
+
+def test_scores_that_are_no_numbers():
+    X, y = make_problem()
+    with pytest.raises(ValueError, match="GivesNaN.score_samples gives NaN"):
+        NormalOnlyDetector(GivesNaN()).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        ConformalDetector(IsolationForest(n_estimators=5), method="cross", cv=3, random_state=0),
+        TunedThresholdDetector(DeepSAD(n_estimators=1, max_steps=5), cv=2, random_state=0),
+    ],
+    ids=lambda meta: type(meta).__name__,
+)
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_parallel_fits_equal_those_one_after_the_other(meta, backend):
+    X, y = make_problem()
+    expected, before = clone(meta).fit(X, y), global_states()
+    with joblib.parallel_config(backend):
+        parallel = clone(meta).set_params(n_jobs=2).fit(X, y)
+    assert global_states() == before
+    assert np.array_equal(parallel.decision_function(X), expected.decision_function(X))
+
+
+@pytest.mark.parametrize("fdr", ["a", True, 0, 1, None])
+def test_wrong_arguments_of_methods(fdr):
+    X, y = make_problem()
+    detector = ConformalDetector(IsolationForest(n_estimators=5), random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="fdr must be"):
+        detector.predict_batch(X, fdr=fdr)
+    with pytest.raises(ValueError, match="cv=.* gives no split"):
+        TunedThresholdDetector(IsolationForest(n_estimators=5), cv=[]).fit(X, y)
+    with pytest.warns(ThresholdWarning, match="Nothing will be flagged"):
+        ConformalDetector(IsolationForest(n_estimators=5), alpha=1e-320).fit(X, y)

@@ -82,7 +82,7 @@ search = GridSearchCV(
     make_pipeline(autoencoder, NormalOnlyDetector(OneClassSVM(nu=0.1))),
     {
         "autoencoder__latent_dim": [2, 8],
-        "normalonlydetector__detector__gamma": ["scale", 0.1, 1.0],
+        "normalonlydetector__estimator__gamma": ["scale", 0.1, 1.0],
     },
     scoring=score,
     cv=StratifiedKFold(3, shuffle=True, random_state=0),
