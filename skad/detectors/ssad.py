@@ -259,7 +259,7 @@ class _Kernel:
         result = torch.from_numpy(left) @ right if small else torch.from_numpy(left @ right.numpy())
         if self.kernel == "rbf":
             far = left[:, -2] < -FAR / 2
-            if np.count_nonzero(far):  # the product's rounding would drown the distances between such rows
+            if np.count_nonzero(far):  # rounding would drown distances between such rows
                 squares = cdist(left[far, :-2], right[:-2].numpy().T, "sqeuclidean")
                 result[torch.from_numpy(far)] = torch.from_numpy(-0.5 * squares)
             return result.exp_()
