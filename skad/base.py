@@ -150,7 +150,8 @@ class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
         """
         with unchanged_on_error(self):
             refuse_times(X)
-            X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+            with np.errstate(invalid="ignore"):  # of scikit-learn's sum of huge values
+                X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
             y = check_training_labels(y, len(X))
             if self._drops_anomalies:
                 X, y = X[y != -1], y[y != -1]
@@ -175,7 +176,8 @@ class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
         """Rows to score, as a float array."""
         check_is_fitted(self)
         refuse_times(X)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        with np.errstate(invalid="ignore"):  # of scikit-learn's sum of huge values
+            return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
     def decision_function(self, X):
         """Score each row relative to the threshold: negative means anomaly.

@@ -15,7 +15,7 @@ from .._random import draw_seed
 from ..base import BaseDetector
 from ._ssad_solver import solve
 
-BLOCK = 32  # rows scored at once: their part of the kernel matrix stays in the cache
+BLOCK = 64  # rows scored at once: their part of the kernel matrix stays in the cache
 PREPARED = 4096  # rows that are scaled and centred at once
 LARGEST = 1e150  # of a number that is squared, so that the square is one, too
 HUGE = 1e300  # of a number that is weighted and added
@@ -248,13 +248,18 @@ class _Kernel:
         return torch.from_numpy(np.ascontiguousarray(B.T))
 
     def product(self, left, right):
-        """Kernel matrix, as a tensor: all in one pool of threads, and torch's exp is faster."""
+        """Kernel matrix, as a tensor.
+
+        torch's exp is faster than numpy's; small blocks must stay in its pool of threads, for two
+        pools in turn wait for each other. Large ones multiply faster in numpy on some CPUs.
+        """
         if callable(self.kernel):
             return _tame(np.array(self.kernel(left, right), dtype=np.float64))
-        result = torch.from_numpy(left) @ right
+        small = len(left) <= BLOCK
+        result = torch.from_numpy(left) @ right if small else torch.from_numpy(left @ right.numpy())
         if self.kernel == "rbf":
             far = left[:, -2] < -FAR / 2
-            if far.any():  # the product's rounding would drown the distances between such rows
+            if np.count_nonzero(far):  # rounding would drown distances between such rows
                 squares = cdist(left[far, :-2], right[:-2].numpy().T, "sqeuclidean")
                 result[torch.from_numpy(far)] = torch.from_numpy(-0.5 * squares)
             return result.exp_()

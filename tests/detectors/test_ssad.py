@@ -331,17 +331,138 @@ def test_precomputed_kernel_is_sliced_in_cross_validation():
         precomputed.fit(K[:, :50], y)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # poly of 1e4
 def test_a_row_is_scored_alone():
     X, y, _ = toy(700)
     X[5] *= 1e4
-    for kernel in ("rbf", "linear", laplacian):
+    for kernel in ("rbf", "linear", "poly", laplacian):
         detector = SSAD(kernel=kernel).fit(X, y)
         scores = detector.score_samples(X)
         alone = np.concatenate([detector.score_samples(X[i : i + 1]) for i in range(0, 700, 7)])
-        np.testing.assert_allclose(alone, scores[::7], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(alone, scores[::7])
         order = np.random.RandomState(0).permutation(700)
-        shuffled = detector.score_samples(X[order])
-        np.testing.assert_allclose(shuffled, scores[order], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(detector.score_samples(X[order]), scores[order])
+
+
+# --- numbers of every size ---
+
+
+@pytest.mark.parametrize("exponent", [-1000, -520, -500, 500, 520, 1000])
+@pytest.mark.parametrize("gamma", ["columns", "scale"])
+@pytest.mark.parametrize("kernel", ["rbf", "poly"])
+def test_the_unit_of_the_columns_does_not_matter(kernel, gamma, exponent):
+    """A power of two in all columns changes no bit of a score."""
+    X, y, _ = toy()
+    X += 1
+    expected = SSAD(kernel=kernel, gamma=gamma).fit(X, y)
+    X_scaled = np.ldexp(X, exponent)
+    detector = SSAD(kernel=kernel, gamma=gamma).fit(X_scaled, y)
+    np.testing.assert_array_equal(detector.score_samples(X_scaled), expected.score_samples(X))
+    assert (detector.rho_, detector.margin_) == (expected.rho_, expected.margin_)
+
+
+@pytest.mark.parametrize("exponent", [-240, -150, 150, 240])
+def test_a_linear_kernel_scales_with_the_square_of_the_unit(exponent):
+    X, y, _ = toy()
+    expected, X_scaled = SSAD(kernel="linear").fit(X, y), np.ldexp(X, exponent)
+    detector = SSAD(kernel="linear").fit(X_scaled, y)
+    scores = np.ldexp(detector.score_samples(X_scaled), -2 * exponent)
+    np.testing.assert_array_equal(scores, expected.score_samples(X))
+    assert np.ldexp(detector.rho_, -2 * exponent) == expected.rho_
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
+def test_a_column_of_any_size_counts(size):
+    """Where one column holds all the spread, it decides alone."""
+    X, y, _ = toy()
+    expected = SSAD().fit(X[:, :1], y).score_samples(X[:, :1])
+    wide = np.c_[X[:, :1] * size, np.full(len(X), 7.0), X[:, 1] * size * 1e-20]
+    np.testing.assert_allclose(SSAD().fit(wide, y).score_samples(wide), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [1e-8, 1.0, 1e8])
+def test_distances_between_far_rows_are_not_drowned(gamma):
+    """As from differences, however many widths the rows are from the center."""
+    X, y, _ = toy()
+    X /= np.sqrt(gamma)
+    X[:150] += 1e9 / np.sqrt(gamma)
+    D = X[:, None] - X[None]
+    K = np.exp(-gamma * np.sum(D**2, axis=-1))
+    expected = SSAD(kernel="precomputed").fit(K, y).score_samples(K)
+    np.testing.assert_allclose(SSAD(gamma=gamma).fit(X, y).score_samples(X), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "poly"])
+def test_far_rows_keep_their_rank(kernel):
+    X, y, _ = toy()
+    detector = SSAD(kernel=kernel, degree=1).fit(X + 5, y)
+    sizes = 10.0 ** np.arange(0, 150, 10)
+    scores = detector.score_samples(np.outer(sizes, np.ones(4)))
+    assert np.all(np.diff(scores) > 0)
+    assert np.isfinite(detector.score_samples(np.full((1, 4), 1.7e308))).all()
+
+
+@pytest.mark.parametrize(
+    "parameters, size",
+    [({"kernel": "linear"}, 1e200), ({"kernel": "poly", "gamma": 1.0}, 1e100)],
+)
+def test_a_kernel_that_overflows_is_refused(parameters, size):
+    X, y, _ = toy()
+    with pytest.raises(ValueError, match="scale the columns"):
+        SSAD(**parameters).fit(X * size, y)
+    with pytest.raises(ValueError, match="scale the columns"):
+        SSAD(kernel="precomputed").fit(np.eye(len(X)) + 1e200 * (np.arange(len(X)) == 7), y)
+    with pytest.raises(ValueError, match="The kernel gave NaN"):
+        SSAD(kernel=lambda A, B: np.full((len(A), len(B)), np.nan)).fit(X, y)
+
+
+@pytest.mark.parametrize("value", [0.0, 5e-324, 1e-160, 7.0, 1e308])
+def test_rows_that_are_all_the_same(value):
+    X, y = np.full((10, 2), value), np.r_[-1, np.zeros(9)]
+    for kernel in ("rbf", "poly", "linear") if value < 1 else ("rbf",):
+        scores = SSAD(kernel=kernel).fit(X, y).decision_function(X)
+        np.testing.assert_array_equal(scores, np.zeros(10))
+
+
+# --- wrong parameters ---
+
+POSITIVE = [0, -1.0, np.nan, "1", True, [1.0]]
+COUNT = [0, 1.5, "3", True, None]
+WRONG = {
+    "kernel": ["RBF", "sigmoid", None, 1, True, ["rbf"]],
+    "gamma": [*POSITIVE, "column", None],
+    "degree": COUNT,
+    "coef0": ["0", None, True, np.inf, np.nan],
+    "nu": [*POSITIVE, 1.01, None],
+    "kappa": [-0.1, "1", True, None, np.nan],
+    "C_unlabeled": POSITIVE,
+    "C_normal": [*POSITIVE, None],
+    "C_anomaly": [*POSITIVE, None],
+    "tol": [*POSITIVE, None],
+    "max_iter": COUNT,
+    "max_samples": [*COUNT, 1],
+    "contamination": [*POSITIVE, 0.51, None],
+    "random_state": ["0", -1, 0.5],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_parameters_are_refused_by_name(name):
+    assert set(WRONG) == set(SSAD().get_params())
+    for value in WRONG[name]:
+        with pytest.raises(ValueError, match=f"'{name}' parameter of SSAD must be"):
+            SSAD(**{name: value}).fit(None)
+
+
+def test_settings_after_fit_count_for_the_next_fit_only():
+    X, y, _ = toy()
+    K = pairwise_kernels(X, metric="rbf", gamma=0.2)
+    for kernel, rows in (("rbf", X), ("linear", X), ("poly", X), ("precomputed", K)):
+        detector = SSAD(kernel=kernel).fit(rows, y)
+        expected = detector.decision_function(rows)
+        for other in ("rbf", "linear", "poly", "precomputed", laplacian):
+            detector.set_params(kernel=other, gamma=9.0, degree=7, coef0=5.0, max_samples=2)
+            np.testing.assert_array_equal(detector.decision_function(rows), expected)
 
 
 def test_columns_far_from_zero_keep_their_values():
