@@ -1,24 +1,33 @@
 """What the caller has set in torch for his own work stays outside of fit and scoring."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from functools import wraps
 
 import torch
 
+DEVICES = ("cpu", "cuda")
 
-@contextmanager
-def plain_torch():
-    """Undo inference mode, disabled gradients, autocast and a default device, inside.
+
+def plain_torch(function):
+    """Let a function run without inference mode, disabled gradients, autocast, default device.
 
     The default dtype is process-wide, so it is not touched: tensors are made with a dtype.
     """
-    with ExitStack() as stack:
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        undo = [torch.autocast(k, enabled=False) for k in DEVICES if torch.is_autocast_enabled(k)]
         if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(False))
+            undo.append(torch.inference_mode(False))
         if not torch.is_grad_enabled():
-            stack.enter_context(torch.enable_grad())
-        for kind in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+            undo.append(torch.enable_grad())
         if torch.get_default_device().type != "cpu":
-            stack.enter_context(torch.device("cpu"))
-        yield
+            undo.append(torch.device("cpu"))
+        if not undo:
+            return function(*args, **kwargs)
+        with ExitStack() as stack:
+            for context in undo:
+                stack.enter_context(context)
+            return function(*args, **kwargs)
+
+    return call

@@ -36,8 +36,7 @@ class Standardize(nn.Module):
         bound = torch.finfo(x.dtype).max / 1e8  # two huge numbers must not add up to infinity
         z = ((x - self.center) / self.scale).clamp(-bound, bound)
         linear = z.clamp(-self.KNEE, self.KNEE)
-        excess = z - linear
-        return linear + excess / (1 + excess.abs())
+        return linear + nn.functional.softsign(z - linear)
 
 
 class ScaleImage(nn.Module):

@@ -36,6 +36,9 @@ class ScoringModule(nn.Module):
         super().__init__()
         self.scaler = scaler
         self.network = for_scoring(network)
+        self.register_buffer(
+            "unit", torch.ones((), dtype=torch.float32)
+        )  # of the dtype that networks compute in
         self.register_buffer("location", torch.zeros(n_members, 1, dtype=torch.float64))
         self.register_buffer("spread", torch.ones(n_members, 1, dtype=torch.float64))
         self.eval().requires_grad_(False)
@@ -59,30 +62,32 @@ class ScoringModule(nn.Module):
     def combine(self, member_scores):
         """Mean over members, each in units of its own spread; the one change of sign."""
         standardised = (member_scores - self.location) / self.spread
-        # Added one after the other: a row's sum then does not depend on the number of rows.
-        return -sum(standardised.unbind()) / len(standardised)
+        return -standardised.T.contiguous().mean(-1)  # each row's own sum, however many there are
 
-    def fit_location_and_spread(self, member_scores):
-        """Learn each member's median and standard deviation over usual rows."""
-        raw = member_scores.numpy()
-        spread = raw.std(axis=1, keepdims=True)
-        # A spread that is rounding noise must not be blown up.
-        spread[spread <= 1e-7 * np.abs(raw).max(axis=1, keepdims=True)] = 1.0
-        self.location = torch.from_numpy(np.median(raw, axis=1, keepdims=True)).to(self.location)
-        self.spread = torch.from_numpy(spread).to(self.spread)
+    def fit_location_and_spread(self, member_scores, usual):
+        """Learn each member's median and standard deviation over usual rows, given as a mask."""
+        for k, scores in enumerate(member_scores.numpy()):
+            scores = scores[usual]
+            self.location[k], spread = np.median(scores), scores.std()
+            # A spread that is rounding noise must not be blown up.
+            self.spread[k] = spread if spread > 1e-7 * np.abs(scores).max() else 1.0
 
     def _in_blocks(self, function, rows):
         """Apply a function of scaled rows (n_members, BLOCK, n_features), block by block."""
-        weight = next(self.network.parameters())
-        scaled = self.scaler(rows).to(weight.dtype)
+        scaled = self.scaler(rows).to(self.unit.dtype)
+        n_members = len(self.location)
         if torch.compiler.is_compiling():  # one graph for any number of rows
-            result = function(scaled.expand(len(self.location), -1, -1))
+            return function(scaled.expand(n_members, -1, -1)).to(self.location.dtype)
+        n_rows = len(rows)
+        size = BLOCK if scaled.device.type == "cpu" else GPU_BLOCK
+        padded = scaled.new_zeros(n_rows + -n_rows % size, scaled.shape[1])
+        padded[:n_rows] = scaled
+        padded = padded.expand(n_members, -1, -1)
+        if n_rows <= size:
+            result = function(padded)
         else:
-            size = BLOCK if weight.device.type == "cpu" else GPU_BLOCK
-            padded = torch.cat([scaled, scaled[:1].expand(-len(rows) % size, -1)])
-            blocks = padded.expand(len(self.location), -1, -1).split(size, dim=1)
-            result = torch.cat([function(block) for block in blocks], dim=1)[:, : len(rows)]
-        return result.to(self.location.dtype)
+            result = torch.cat([function(block) for block in padded.split(size, dim=1)], dim=1)
+        return result[:, :n_rows].to(self.location.dtype)
 
 
 class FrozenLinear(nn.Module):
@@ -101,7 +106,7 @@ class FrozenLinear(nn.Module):
 
     def forward(self, x):
         """Map (..., n_rows, n_in) to (..., n_rows, n_out)."""
-        product = x @ self.weight
+        product = torch.bmm(x, self.weight) if x.ndim == 3 else x @ self.weight
         if product.shape[-1] != self.n_out:
             product = product[..., : self.n_out].contiguous()
         return product if self.bias is None else product + self.bias

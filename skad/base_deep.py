@@ -184,15 +184,22 @@ class BaseDeepDetector(
     # --- fit --------------------------------------------------------------------------------
 
     @report_fit_task
-    @plain_torch()
+    @plain_torch
     def _fit(self, X, y):
         device = check_device(self.device)
         check_optimizer(self.optimizer)
         check_callbacks(self.callbacks)
         check_image_shape(self.image_shape, X.shape[1])
         self.member_seeds_ = member_seeds(draw_seed(self.random_state), self.n_estimators)
-        network = self._make_members(X.shape[1]).to(device)
-        scaler = self._make_scaler(X)
+        scaler, network = self._make_scaler(X), self._make_members(X.shape[1]).to(device)
+        self._train_on(scaler, network, X, y)
+        self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
+        self._n_features_out = self._transform(X[:1]).shape[1]
+        return self._calibrate(X, y)
+
+    def _train_on(self, scaler, network, X, y):
+        """Scale rows and train on them; they are gone afterwards."""
+        device = next(network.parameters()).device
         rows = torch.empty(X.shape, dtype=torch.float32, device=device)
         for chunk, part in _chunks(X):
             rows[chunk] = scaler(part)
@@ -208,9 +215,6 @@ class BaseDeepDetector(
             self._method_callbacks(),
         )
         self.history_, self.n_iter_ = net.history, net.n_steps_
-        self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
-        self._n_features_out = self._transform(X[:1]).shape[1]
-        return self._calibrate(X, y)
 
     def _n_steps(self, y):
         return self._auto_steps(y) if self.max_steps == "auto" else self.max_steps
@@ -268,20 +272,20 @@ class BaseDeepDetector(
     def _calibrate(self, X, y):
         """Find each member's scale on the training rows; their scores, once checked."""
         module = self.scoring_module_
-        usual = torch.from_numpy(y != -1)
+        usual = y != -1
         if hasattr(module.network, "fit_parts"):
             module.network.fit_parts(self._apply(module.parts, X)[:, usual])
         raw = self._member_scores(X)
         if not raw.isfinite().all():
             raise ValueError("Training gave scores that are not finite. Lower lr.")
-        module.fit_location_and_spread(raw[:, usual])
+        module.fit_location_and_spread(raw, usual)
         if ((raw.amax(1) - raw.amin(1)) <= 1e-6 * raw.abs().amax(1)).any():
             self._warn_of_failure(
                 "gives (almost) the same score to every training row: its network has collapsed, "
                 "or all rows are equal. Try a larger lr or more steps."
             )
         self._check_fit(X, usual)
-        return module.combine(raw).numpy()
+        return torch.cat([module.combine(part) for part in raw.split(2**16, dim=1)]).numpy()
 
     def _warn_of_failure(self, what):
         warnings.warn(f"{type(self).__name__} {what}", ConvergenceWarning, stacklevel=3)
@@ -289,7 +293,7 @@ class BaseDeepDetector(
     # --- scores -----------------------------------------------------------------------------
 
     def _score_samples(self, X):
-        return self.scoring_module_.combine(self._member_scores(X)).numpy()
+        return self._apply(self.scoring_module_, X).numpy()
 
     def _transform(self, X):
         codes = self._apply(self.scoring_module_.encode, X)
@@ -299,17 +303,19 @@ class BaseDeepDetector(
         """Anomaly scores as the method defines them, (n_members, n_samples)."""
         return self._apply(self.scoring_module_.member_scores, X)
 
-    @plain_torch()
+    @plain_torch
+    @torch.inference_mode()
     def _apply(self, function, X):
-        """Apply a function from raw rows to (n_members, n_rows, ...) to all rows, in chunks."""
-        device = self.scoring_module_.location.device
-        result = None
-        with torch.no_grad():
-            for chunk, part in _chunks(X):
-                values = function(part.to(device)).cpu()
-                if result is None:
-                    result = values.new_empty(len(values), len(X), *values.shape[2:])
-                result[:, chunk] = values
+        """Apply a function of raw rows to all rows, in chunks; rows are the last or second axis."""
+        device, result = self.scoring_module_.location.device, None
+        for chunk, part in _chunks(X):
+            values = function(part.to(device)).cpu()
+            if len(part) == len(X):
+                return values
+            axis = min(values.ndim - 1, 1)
+            if result is None:
+                result = values.new_empty([*values.shape[:axis], len(X), *values.shape[axis + 1 :]])
+            result.narrow(axis, chunk.start, len(part)).copy_(values)
         return result
 
     def _make_scaler(self, X):
