@@ -6,6 +6,7 @@ budget of gradient steps, and the loss is read once an epoch, because reading it
 """
 
 import dis
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -28,39 +29,68 @@ class MemberBatches:
     strata : list of (rows, share)
         Arrays of row numbers and the share of each batch that is drawn from them.
     seeds : list of int
-        One a member.
+        One per member.
     batch_size, n_steps : int
         Rows of a batch, and steps over all epochs.
+    steps_per_epoch : int
+        None: a twentieth of all steps.
+    left_out : ndarray of shape (n_members, n_samples), bool
+        Rows that a member does not draw from; None: none.
+    mixup : float
+        Share of a batch's labelled anomalies that are replaced by a random point between two.
     """
 
-    def __init__(self, X, y, strata, *, seeds, batch_size, n_steps):
+    def __init__(
+        self,
+        X,
+        y,
+        strata,
+        *,
+        seeds,
+        batch_size,
+        n_steps,
+        steps_per_epoch=None,
+        left_out=None,
+        mixup=0.0,
+    ):
         self.X, self.y = X, y
         # A lone row is drawn twice, for batch normalisation's sake.
-        self.strata = _counts(strata, min(batch_size, max(len(X), 2)))
+        counted = _counts(strata, min(batch_size, max(len(X), 2)))
+        masks = np.zeros((len(seeds), len(X)), dtype=bool) if left_out is None else left_out
+        self.strata = [[(rows[~mask[rows]], count) for rows, count in counted] for mask in masks]
+        n_anomalies = sum(count for rows, count in counted if (self.y[rows] == -1).all())
+        self.n_mixed = min(round(mixup * n_anomalies), n_anomalies - 1) if n_anomalies else 0
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.batch_size = batch_size
-        self.steps_an_epoch = -(-n_steps // N_EPOCHS)
-        self.n_epochs = -(-n_steps // self.steps_an_epoch)
+        self.steps_per_epoch = steps_per_epoch or -(-n_steps // N_EPOCHS)
+        self.n_epochs = -(-n_steps // self.steps_per_epoch)
         self.n_steps = self.steps_left = n_steps
 
     def __len__(self):
         """Rows of an epoch, which skorch's progress bar divides by its `batch_size`."""
-        return self.steps_an_epoch * self.batch_size
+        return self.steps_per_epoch * self.batch_size
 
     def __iter__(self):
         """Yield an epoch of (n_members, batch_size, n_features) rows and their labels."""
-        n_steps = min(self.steps_an_epoch, self.steps_left)
+        n_steps = min(self.steps_per_epoch, self.steps_left)
         self.steps_left -= n_steps
-        rows = np.stack([self._draw(generator, n_steps) for generator in self.generators], axis=1)
+        rows = np.stack(
+            list(map(self._draw, self.generators, self.strata, repeat(n_steps))), axis=1
+        )
         room = self.X.new_empty(rows[0].size, self.X.shape[1])  # reused by every batch
-        for batch in torch.from_numpy(rows).to(self.X.device):
-            X = torch.index_select(self.X, 0, batch.flatten(), out=room)
-            yield X.unflatten(0, batch.shape), self.y[batch]
+        mixed = slice(self.n_mixed)
+        shares = [g.random((n_steps, self.n_mixed, 1), np.float32) for g in self.generators]
+        shares = torch.from_numpy(np.stack(shares, axis=1)).to(self.X.device)
+        for batch, share in zip(torch.from_numpy(rows).to(self.X.device), shares, strict=True):
+            X = torch.index_select(self.X, 0, batch.flatten(), out=room).unflatten(0, batch.shape)
+            if self.n_mixed:  # anomalies come first, and each is followed by another
+                X[:, mixed] = X[:, mixed].lerp(X[:, 1 : self.n_mixed + 1], share)
+            yield X, self.y[batch]
 
-    def _draw(self, generator, n_steps):
+    def _draw(self, generator, strata, n_steps):
         """Row numbers of shape (n_steps, batch_size); a stratum is used up before it repeats."""
         parts = []
-        for rows, count in self.strata:
+        for rows, count in strata:
             rounds, rest = divmod(n_steps * count, len(rows))
             picks = [generator.permutation(rows) for _ in range(rounds)]
             picks.append(generator.choice(rows, rest, replace=False))
@@ -114,9 +144,9 @@ class MemberNet(NeuralNet):
             self.fit_loop((batches, validation), epochs=batches.n_epochs)
         except _StopRequested:
             self.stopped_by_callback_ = True
-        self.notify("on_train_end", X=batches, y=None)
         if self.n_steps_ < batches.n_steps and not self.stopped_by_callback_:
             raise RuntimeError(f"Training ended after {self.n_steps_} of {batches.n_steps} steps.")
+        self.notify("on_train_end", X=batches, y=None)
         for epoch in self.history:
             del epoch["batches"]  # skorch's rows for each batch, which nothing fills here
         return self

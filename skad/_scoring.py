@@ -61,8 +61,12 @@ class ScoringModule(nn.Module):
 
     def combine(self, member_scores):
         """Mean over members, each in units of its own spread; the one change of sign."""
-        standardised = (member_scores - self.location) / self.spread
-        return -standardised.T.contiguous().mean(-1)  # each row's own sum, however many there are
+        # Transposed, each row has a sum of its own, however many rows there are.
+        return -self.standardise(member_scores).T.contiguous().mean(-1)
+
+    def standardise(self, member_scores):
+        """Scores in units of each member's own spread."""
+        return (member_scores - self.location) / self.spread
 
     def fit_location_and_spread(self, member_scores, usual):
         """Learn each member's median and standard deviation over usual rows, given as a mask."""

@@ -13,18 +13,25 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from ._ambient import plain_torch
+from ._architecture import ArchitectureMixin
 from ._arguments import (
     check_callbacks,
     check_device,
     check_image_shape,
     check_optimizer,
-    check_sizes,
     optimizer_options,
 )
 from ._labels import batch_strata, held_out_rows
 from ._members import stack_members
-from ._modules import ScaleImage, Standardize, make_custom, make_decoder, make_encoder
+from ._modules import ScaleImage, Standardize
 from ._net import MemberBatches, MemberNet, ValidationRows
+from ._out_of_bag import (
+    CANDIDATES,
+    STEPS_PER_EPOCH,
+    StepChoice,
+    draw_left_out,
+    out_of_bag_scores,
+)
 from ._parameters import (
     Count,
     DeclaredParameters,
@@ -43,37 +50,35 @@ from ._random import (
     seed_everything,
 )
 from ._scoring import ScoringModule
-from .base import BaseDetector
+from .base import BaseDetector, threshold
+from .metrics import roc_auc_score
 
 
 class BaseDeepDetector(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseDetector
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ArchitectureMixin,
+    BaseDetector,
 ):
     """Template of a deep detector: scaling, members, training through skorch, scores, codes.
 
-    A subclass says what its network is, ``_make_network(n_features)``: a `DetectorNetwork` of one
-    member, which gives the anomaly scores of rows. It may say what a batch costs,
+    A subclass says what its network is, ``_make_network(n_features, y)``: a `DetectorNetwork` of
+    one member, which gives the anomaly scores of rows. It may say what a batch costs,
     ``_loss(network, rows, y)``, one number per member; what has to be found before training,
     ``_prepare(network, rows, y)``; There the
     network is the stacked one, and rows are scaled.
 
     Parameters
     ----------
-    hidden_layer_sizes : tuple of int or "auto"
-        Widths of the encoder's hidden layers; with `image_shape`, channels of its convolutions.
-    latent_dim : int or "auto"
-        Width of the code.
-    module : class, callable or instance
-        Your own encoder, a `torch.nn.Module` from (n_rows, n_features) to (n_rows, latent_dim): a
-        class or function that is called with n_features, or an instance, which is copied and
-        re-initialised. None takes an MLP, or a convolutional network with `image_shape`.
-    image_shape : tuple of int (channels, height, width)
-        Rows of X are flattened images of that shape.
     n_estimators : int
         Networks trained at the same time, each from its own initialisation and batches; scores
         are averaged. More are steadier from seed to seed.
     max_steps : int or "auto"
         Budget of gradient steps, whatever the number of rows; split into at most 20 epochs.
+        "auto" is a number that measured well; methods with an `oob_score_` choose it, up to 800,
+        where at least 3 anomalies are labelled and there are at least 4 members: each leaves out
+        30 % of the labelled rows and a fifth of the others, and the best at ranking those stays.
     batch_size : int
         Rows of a batch.
     lr : float
@@ -82,9 +87,6 @@ class BaseDeepDetector(
         Weight decay, as the optimizer understands it.
     optimizer : class
         Any elementwise optimizer of `torch.optim`.
-    contamination : float in (0, 0.5]
-        Share of the unlabelled rows to flag: it sets `offset_`. With fewer than 20 unlabelled
-        rows it is the share of all rows but the labelled anomalies.
     standardize : bool
         Centre and scale columns inside, by training statistics that withstand a few huge values
         (images: each channel to [0, 1]). False feeds X as it is.
@@ -102,8 +104,6 @@ class BaseDeepDetector(
 
     Attributes
     ----------
-    offset_ : float
-        Threshold on `score_samples`.
     scoring_module_ : torch.nn.Module
         The fitted score, from raw rows to `score_samples`: a tensor (n_rows, n_features) to one
         (n_rows,). It holds the scaling (`scaler`) and the members' networks (`network`), can be
@@ -115,16 +115,8 @@ class BaseDeepDetector(
     member_seeds_ : list of int
         Each member's seed; ``random_state=member_seeds_[k], n_estimators=1`` trains member k
         alone: the same up to rounding.
-    n_features_in_ : int
-        Number of columns seen in fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns seen in fit, where X had any.
     """
 
-    hidden_layer_sizes: Annotated[tuple | str, "array-like"] | Literal["auto"] = "auto"
-    latent_dim: Count | Literal["auto"] = "auto"
-    module: Annotated[Any, callable] | None = None
-    image_shape: Annotated[tuple, "array-like"] | None = None
     n_estimators: Count = 8
     max_steps: Count | Literal["auto"] = "auto"
     batch_size: Annotated[int, Number(Integral, 2, None, closed="left")] = 128
@@ -137,10 +129,6 @@ class BaseDeepDetector(
     device: str | torch.device = "cpu"
     random_state: RandomState = None
     verbose: Annotated[int, "verbose"] = 0
-
-    # What "auto" stands for: hidden layers and code; for images by whether they are grey.
-    _auto_sizes = (128,), 64
-    _auto_image_sizes = {True: ((8, 4), 32), False: ((32, 64, 128), 128)}
 
     def transform(self, X):
         """Encode each row; the members' codes stand side by side.
@@ -175,6 +163,7 @@ class BaseDeepDetector(
         """Skorch callbacks that the method's loss needs."""
         return []
 
+    _chooses_steps = False  # whether "auto" means a choice by rows that members leave out
     _net_class = MemberNet
 
     def _net_options(self):
@@ -191,13 +180,14 @@ class BaseDeepDetector(
         check_callbacks(self.callbacks)
         check_image_shape(self.image_shape, X.shape[1])
         self.member_seeds_ = member_seeds(draw_seed(self.random_state), self.n_estimators)
-        scaler, network = self._make_scaler(X), self._make_members(X.shape[1]).to(device)
-        self._train_on(scaler, network, X, y)
+        scaler, network = self._make_scaler(X), self._make_members(X.shape[1], y).to(device)
+        left_out = self._draw_left_out(y)
+        self._train_on(scaler, network, X, y, left_out)
         self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
         self._n_features_out = self._transform(X[:1]).shape[1]
-        return self._calibrate(X, y)
+        return self._calibrate(X, y, left_out)
 
-    def _train_on(self, scaler, network, X, y):
+    def _train_on(self, scaler, network, X, y, left_out):
         """Scale rows and train on them; they are gone afterwards."""
         device = next(network.parameters()).device
         rows = torch.empty(X.shape, dtype=torch.float32, device=device)
@@ -213,23 +203,49 @@ class BaseDeepDetector(
             self._n_steps(y),
             getattr(self, "labeled_fraction", None),
             self._method_callbacks(),
+            left_out,
+            getattr(self, "mixup", 0.0),
         )
         self.history_, self.n_iter_ = net.history, net.n_steps_
 
     def _n_steps(self, y):
         return self._auto_steps(y) if self.max_steps == "auto" else self.max_steps
 
-    def _make_members(self, n_features):
+    def _draw_left_out(self, y):
+        """Rows that members leave out to choose the number of steps by; None: it is fixed."""
+        chosen = self._chooses_steps and self.max_steps == "auto" and self.image_shape is None
+        if not chosen or np.sum(y == -1) < 3 or self.n_estimators < 4:
+            return None
+        kept = np.zeros(len(y), dtype=bool)
+        if self.validation_fraction is not None:
+            kept = held_out_rows(y, self.validation_fraction, self.member_seeds_[0])
+        return draw_left_out(y, self.member_seeds_, ~kept)
+
+    def _make_members(self, n_features, y):
         """Build one network per member, each from its own seed, and stack them."""
         members = []
         with own_global_generators():
             for seed in self.member_seeds_:
                 seed_everything(seed)
-                members.append(self._make_network(n_features))
+                members.append(self._make_network(n_features, y))
         return stack_members(members)
 
-    def _train(self, network, criterion, rows, y, n_steps, labeled_fraction=None, callbacks=()):
+    def _train(
+        self,
+        network,
+        criterion,
+        rows,
+        y,
+        n_steps,
+        labeled_fraction=None,
+        callbacks=(),
+        left_out=None,
+        mixup=0.0,
+    ):
         """Train a stacked network on scaled rows and return the skorch net."""
+        if left_out is not None:
+            left_out = self._split(torch.from_numpy(left_out.T), y)[0].numpy().T
+            n_steps, callbacks = CANDIDATES[-1], [StepChoice(left_out), *callbacks]
         rows, y, validation = self._split(rows, y)
         batches = MemberBatches(
             rows,
@@ -238,6 +254,9 @@ class BaseDeepDetector(
             seeds=self.member_seeds_,
             batch_size=self.batch_size,
             n_steps=n_steps,
+            steps_per_epoch=None if left_out is None else STEPS_PER_EPOCH,
+            left_out=left_out,
+            mixup=mixup,
         )
         net = self._net_class(
             network,
@@ -269,7 +288,7 @@ class BaseDeepDetector(
         kept = torch.from_numpy(kept).to(y.device)
         return rows[~kept], y[~kept], ValidationRows(rows[kept], y[kept], self.n_estimators)
 
-    def _calibrate(self, X, y):
+    def _calibrate(self, X, y, left_out):
         """Find each member's scale on the training rows; their scores, once checked."""
         module = self.scoring_module_
         usual = y != -1
@@ -285,7 +304,15 @@ class BaseDeepDetector(
                 "or all rows are equal. Try a larger lr or more steps."
             )
         self._check_fit(X, usual)
-        return torch.cat([module.combine(part) for part in raw.split(2**16, dim=1)]).numpy()
+        scores = torch.cat([module.combine(part) for part in raw.split(2**16, dim=1)]).numpy()
+        for name in ("oob_score_", "oob_decision_function_"):
+            vars(self).pop(name, None)
+        if left_out is not None:
+            out_of_bag = -out_of_bag_scores(module.standardise(raw).numpy(), left_out)
+            self.oob_decision_function_ = out_of_bag - threshold(scores, y, self.contamination)
+            seen = ~np.isnan(out_of_bag)
+            self.oob_score_ = roc_auc_score(y[seen], out_of_bag[seen])
+        return scores
 
     def _warn_of_failure(self, what):
         warnings.warn(f"{type(self).__name__} {what}", ConvergenceWarning, stacklevel=3)
@@ -322,36 +349,6 @@ class BaseDeepDetector(
         if not self.standardize:
             return nn.Identity()
         return Standardize(X) if self._image_shape is None else ScaleImage(X, self._image_shape)
-
-    # --- networks ---------------------------------------------------------------------------
-
-    def _make_encoder(self, n_features, **options):
-        """One member's encoder: the user's, or the built-in one for tables or images."""
-        if self.module is not None:
-            return make_custom(self.module, n_features)
-        return make_encoder(n_features, *self._sizes(), self._image_shape, **options)
-
-    def _make_decoder(self, n_features, **options):
-        """Mirror image of the built-in encoder."""
-        if self.module is not None:
-            raise ValueError(
-                "A decoder is needed, but only built-in encoders have a mirror image; leave "
-                "module=None."
-            )
-        return make_decoder(n_features, *self._sizes(), self._image_shape, **options)
-
-    @property
-    def _image_shape(self):
-        return None if self.image_shape is None else tuple(int(n) for n in self.image_shape)
-
-    def _sizes(self):
-        """Hidden layers and code width, with "auto" resolved."""
-        hidden, latent_dim = self._auto_sizes
-        if self._image_shape is not None:
-            hidden, latent_dim = self._auto_image_sizes[self._image_shape[0] == 1]
-        if not isinstance(self.hidden_layer_sizes, str):
-            hidden = check_sizes(self.hidden_layer_sizes)
-        return hidden, latent_dim if self.latent_dim == "auto" else self.latent_dim
 
     def __getstate__(self):
         state = super().__getstate__().copy()

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skad import datasets
-from skad.datasets import fetch_adbench, from_binary_labels, mask_labels
+from skad.datasets import adbench, fetch_adbench, from_binary_labels, mask_labels
 
 
 def truth(n_anomalies, n_normals, seed=0):
@@ -244,8 +243,8 @@ def server(tmp_path, monkeypatch):
         ("127.0.0.1", 0), partial(Handler, directory=folder)
     ) as httpd:
         threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setattr(datasets, "ADBENCH_URL", f"http://127.0.0.1:{httpd.server_port}")
-        monkeypatch.setattr(datasets, "N_TRIES", 1)
+        monkeypatch.setattr(adbench, "ADBENCH_URL", f"http://127.0.0.1:{httpd.server_port}")
+        monkeypatch.setattr(adbench, "N_TRIES", 1)
         monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "cache"))
         monkeypatch.delenv("SKAD_DATA", raising=False)
         yield folder
@@ -261,7 +260,7 @@ def publish(monkeypatch, path, name="38_thyroid", with_sha256=True):
         "git_blob_sha1": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
         "sha256": hashlib.sha256(content).hexdigest() if with_sha256 else "",
     }
-    monkeypatch.setattr(datasets, "_adbench_entry", lambda asked: entry)
+    monkeypatch.setattr(adbench, "_adbench_entry", lambda asked: entry)
 
 
 def save(path, seed=0, n=30):
@@ -323,7 +322,7 @@ def test_missing_on_the_server_and_no_network(server, monkeypatch):
     publish(monkeypatch, server / "other.npz")
     with pytest.raises(OSError, match="404.*pass its folder as data_home or in SKAD_DATA"):
         fetch_adbench("thyroid")
-    monkeypatch.setattr(datasets, "ADBENCH_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(adbench, "ADBENCH_URL", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(OSError, match="could not be downloaded"):
         fetch_adbench("thyroid")
     with pytest.raises(OSError, match="Pass download_if_missing=True, or the folder"):
@@ -360,9 +359,9 @@ def stalling_server():
 @pytest.mark.parametrize("way", ["silent", "half"])
 def test_a_server_that_falls_silent(stalling_server, tmp_path, monkeypatch, way):
     url, calls = stalling_server
-    monkeypatch.setattr(datasets, "ADBENCH_URL", f"{url}/{way}")
-    monkeypatch.setattr(datasets, "TIMEOUT", 0.2)
-    monkeypatch.setattr(datasets, "PAUSE", 0)
+    monkeypatch.setattr(adbench, "ADBENCH_URL", f"{url}/{way}")
+    monkeypatch.setattr(adbench, "TIMEOUT", 0.2)
+    monkeypatch.setattr(adbench, "PAUSE", 0)
     with pytest.raises(OSError, match="could not be downloaded .*timed out"):
         fetch_adbench("thyroid", data_home=tmp_path)
     assert len(calls) == 3
@@ -372,8 +371,8 @@ def test_a_server_that_falls_silent(stalling_server, tmp_path, monkeypatch, way)
 def test_a_killed_download_leaves_nothing(stalling_server, tmp_path):
     url, calls = stalling_server
     script = (
-        "import sys; from skad import datasets; datasets.ADBENCH_URL = sys.argv[1];"
-        "datasets.fetch_adbench('thyroid', data_home=sys.argv[2])"
+        "import sys; from skad.datasets import adbench; adbench.ADBENCH_URL = sys.argv[1];"
+        "adbench.fetch_adbench('thyroid', data_home=sys.argv[2])"
     )
     root = Path(__file__).parents[1]
     child = subprocess.Popen([sys.executable, "-c", script, f"{url}/half", tmp_path], cwd=root)
@@ -393,7 +392,7 @@ def test_a_write_that_fails_leaves_nothing(server, tmp_path, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets.os, "replace", interrupt)
+    monkeypatch.setattr(adbench.os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch_adbench("thyroid", data_home=tmp_path / "home")
     assert not list((tmp_path / "home" / "adbench").iterdir())
@@ -495,19 +494,19 @@ def test_local_files_that_are_no_table(tmp_path):
 
 
 def test_names():
-    entry = datasets._adbench_entry("thyroid")
-    assert entry == datasets._adbench_entry("38_thyroid")
+    entry = adbench._adbench_entry("thyroid")
+    assert entry == adbench._adbench_entry("38_thyroid")
     assert int(entry["bytes"]) == 39882
     with pytest.raises(ValueError, match=r"Did you mean 'thyroid'\? There are: ALOI, .* yeast"):
         fetch_adbench("tyroid")
     for number, name in [(1, "ALOI"), (22, "magic.gamma"), (31, "satimage-2"), (47, "yeast")]:
-        assert datasets._adbench_entry(name)["file"] == f"{number}_{name}"
+        assert adbench._adbench_entry(name)["file"] == f"{number}_{name}"
 
 
 def test_table_of_files():
     """47 sets, each with the hash of its git blob, four without sha256."""
     listed = str(pytest.raises(ValueError, fetch_adbench, "?").value).split("There are: ")[1]
-    entries = [datasets._adbench_entry(name.rstrip(".")) for name in listed.split(", ")]
+    entries = [adbench._adbench_entry(name.rstrip(".")) for name in listed.split(", ")]
     assert [int(entry["file"].split("_")[0]) for entry in entries] == list(range(1, 48))
     assert all(len(entry["git_blob_sha1"]) == 40 for entry in entries)
     assert sorted(len(entry["sha256"]) for entry in entries) == [0] * 4 + [64] * 43

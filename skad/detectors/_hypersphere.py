@@ -47,13 +47,16 @@ class HypersphereDetector(BaseDeepDetector):
         # Measured: without labelled anomalies more steps only draw everything to the centre.
         return 100 if -1 in y else 20
 
-    def _make_network(self, n_features):
-        # Without biases, or a constant network with the centre as its output could have zero loss.
-        encoder = self._make_encoder(n_features, bias=False, batch_norm=self.batch_norm)
-        decoder = None
+    def _make_network(self, n_features, y):
+        options = {"bias": self._has_biases(y), "batch_norm": self.batch_norm}
+        encoder, decoder = self._make_encoder(n_features, **options), None
         if self.pretrain_steps:
-            decoder = self._make_decoder(n_features, bias=False, batch_norm=self.batch_norm)
+            decoder = self._make_decoder(n_features, **options)
         return DistanceToCenter(encoder, decoder)
+
+    def _has_biases(self, y):
+        # With them a constant network with the centre as its output could have zero loss.
+        return False
 
     def _prepare(self, network, rows, y):
         """Pretrain the encoder as an autoencoder, if asked for, and fix the centre."""

@@ -84,7 +84,7 @@ class AMA(MirroredGameDetector):
     def _auto_steps(self, y):
         return 200 if self._image_shape is None else 600
 
-    def _make_network(self, n_features):
+    def _make_network(self, n_features, y):
         autoencoder = self._make_autoencoder(n_features)
         shape = self._image_shape and (2 * self._image_shape[0], *self._image_shape[1:])
         hidden, _ = self._sizes()

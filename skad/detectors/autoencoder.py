@@ -73,7 +73,7 @@ class Autoencoder(BaseDeepDetector):
     def _auto_steps(self, y):
         return 500
 
-    def _make_network(self, n_features):
+    def _make_network(self, n_features, y):
         encoder = self._make_encoder(n_features, batch_norm=self.batch_norm)
         width, hidden = code_width(encoder, n_features), self._sizes()[0]
         decoder = make_decoder(

@@ -1,10 +1,12 @@
 """Deep SAD (Ruff et al., 2020)."""
 
-from typing import Literal
+from numbers import Real
+from typing import Annotated, Literal
 
 import torch
 
-from .._parameters import NonNegative
+from .._out_of_bag import OutOfBagMixin
+from .._parameters import NonNegative, Number
 from ..base_deep import BalancedBatchesMixin
 from ._hypersphere import HypersphereDetector
 
@@ -27,7 +29,7 @@ def hypersphere_loss(d, y, eta):
 ROW_LOSSES = {"inverse": inverse_loss, "hypersphere": hypersphere_loss}
 
 
-class DeepSAD(BalancedBatchesMixin, HypersphereDetector):
+class DeepSAD(OutOfBagMixin, BalancedBatchesMixin, HypersphereDetector):
     """Deep semi-supervised anomaly detection: normals near a centre, labelled anomalies far.
 
     An encoder draws unlabelled and normal rows towards a fixed centre of its latent space and
@@ -44,6 +46,14 @@ class DeepSAD(BalancedBatchesMixin, HypersphereDetector):
         Weight of the labelled rows' losses.
     center : {"all", "normal"}, default="all"
         Rows whose mean initial code is the centre: all, or all but the labelled anomalies.
+    bias : bool or "auto"
+        Whether the encoder's layers have biases. Without them borders go through the mean of the
+        table, which costs most where columns are few; with them a network may collapse onto the
+        centre, unless labelled anomalies hold against it. "auto" gives tables biases if anomalies
+        are labelled and the loss is "hypersphere".
+    mixup : float in [0, 1]
+        Share of a batch's labelled anomalies that are replaced by a random point between two.
+        Without `labeled_fraction` there is no such share.
     {parameters}
 
     Attributes
@@ -87,6 +97,13 @@ class DeepSAD(BalancedBatchesMixin, HypersphereDetector):
     loss: Literal["hypersphere", "inverse"] = "hypersphere"
     eta: NonNegative = 1.0
     center: Literal["all", "normal"] = "all"
+    bias: bool | Literal["auto"] = "auto"
+    mixup: Annotated[float, Number(Real, 0, 1, closed="both")] = 0.5
+
+    def _has_biases(self, y):
+        if self.bias == "auto":
+            return self.loss == "hypersphere" and self.image_shape is None and -1 in y
+        return self.bias
 
     def _center_rows(self, rows, y):
         return rows if self.center == "all" else rows[y >= 0]

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 
 from .._modules import ScoreInParts, code_width, make_decoder
+from .._out_of_bag import OutOfBagMixin
 from .._parameters import NonNegative
 from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 
@@ -42,7 +43,7 @@ def code_norm(code):
     return (code.square().sum(-1) + EPS).sqrt()
 
 
-class ESAD(BalancedBatchesMixin, BaseDeepDetector):
+class ESAD(OutOfBagMixin, BalancedBatchesMixin, BaseDeepDetector):
     """End-to-end semi-supervised anomaly detection: encoder, decoder, encoder.
 
     A row is encoded, decoded, and its reconstruction encoded again. Unlabelled and normal rows
@@ -119,7 +120,7 @@ class ESAD(BalancedBatchesMixin, BaseDeepDetector):
     def _auto_steps(self, y):
         return 100 if self._image_shape is None else 600
 
-    def _make_network(self, n_features):
+    def _make_network(self, n_features, y):
         encoder = self._make_encoder(n_features)
         width = code_width(encoder, n_features)
         decoder = make_decoder(n_features, self._sizes()[0], width, self._image_shape)

@@ -123,7 +123,7 @@ class GANomaly(AdversarialDetector):
     def _auto_steps(self, y):
         return 200
 
-    def _make_network(self, n_features):
+    def _make_network(self, n_features, y):
         autoencoder = self._make_autoencoder(n_features)
         second_encoder = self._make_encoder(n_features)
         hidden, _ = self._sizes()

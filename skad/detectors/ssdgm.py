@@ -198,7 +198,7 @@ class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
     pretrain_steps: CountOrZero = 0
     n_estimators = 4
 
-    def _make_network(self, n_features):
+    def _make_network(self, n_features, y):
         hidden, latent_dim = self._sizes()
         encoders = [self._make_encoder(n_features) for _ in range(2)]
         vae = make_vae(encoders[0], n_features, hidden, latent_dim, self._image_shape)

@@ -143,16 +143,3 @@ def test_pretraining_needs_a_built_in_network():
     X, y, _ = make_problem()
     with pytest.raises(ValueError, match="leave module=None"):
         DeepSAD(module=torch.nn.Linear(5, 3, bias=False), pretrain_steps=2).fit(X, y)
-
-
-def test_built_in_networks_have_no_bias():
-    X, y, _ = make_problem()
-    for options in ({}, {"batch_norm": True}):
-        names = [
-            n
-            for n, _ in DeepSAD(**FAST, **options)
-            .fit(X, y)
-            .scoring_module_.network.named_parameters()
-        ]
-        assert names
-        assert not [name for name in names if "bias" in name]
