@@ -56,8 +56,9 @@ class MemberBatches:
         self.X, self.y = X, y
         # A lone row is drawn twice, for batch normalisation's sake.
         counted = _counts(strata, min(batch_size, max(len(X), 2)))
-        masks = np.zeros((len(seeds), len(X)), dtype=bool) if left_out is None else left_out
-        self.strata = [[(rows[~mask[rows]], count) for rows, count in counted] for mask in masks]
+        self.strata = [counted] * len(seeds)
+        if left_out is not None:
+            self.strata = [[(r[~mask[r]], count) for r, count in counted] for mask in left_out]
         n_anomalies = sum(count for rows, count in counted if (self.y[rows] == -1).all())
         self.n_mixed = min(round(mixup * n_anomalies), n_anomalies - 1) if n_anomalies else 0
         self.generators = [np.random.default_rng(seed) for seed in seeds]

@@ -104,6 +104,8 @@ class StepChoice(Callback):
 
 def out_of_bag_scores(member_scores, left_out):
     """Mean of each row's scores over the members that left it out; NaN where none did."""
-    n_members = left_out.sum(axis=0)
-    sums = np.where(left_out, member_scores, 0.0).sum(axis=0)
-    return np.where(n_members > 0, sums / np.maximum(n_members, 1), np.nan)
+    sums = np.zeros(left_out.shape[1])
+    for scores, mask in zip(member_scores, left_out, strict=True):
+        sums[mask] += scores[mask]
+    with np.errstate(invalid="ignore"):
+        return sums / left_out.sum(axis=0)

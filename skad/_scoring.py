@@ -64,9 +64,9 @@ class ScoringModule(nn.Module):
         # Transposed, each row has a sum of its own, however many rows there are.
         return -self.standardise(member_scores).T.contiguous().mean(-1)
 
-    def standardise(self, member_scores):
-        """Scores in units of each member's own spread."""
-        return (member_scores - self.location) / self.spread
+    def standardise(self, member_scores, members=slice(None)):
+        """Scores of all or some members, in units of each member's own spread."""
+        return (member_scores[members] - self.location[members]) / self.spread[members]
 
     def fit_location_and_spread(self, member_scores, usual):
         """Learn each member's median and standard deviation over usual rows, given as a mask."""

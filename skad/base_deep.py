@@ -201,10 +201,10 @@ class BaseDeepDetector(
             rows,
             labels,
             self._n_steps(y),
-            getattr(self, "labeled_fraction", None),
-            self._method_callbacks(),
-            left_out,
-            getattr(self, "mixup", 0.0),
+            labeled_fraction=getattr(self, "labeled_fraction", None),
+            callbacks=self._method_callbacks(),
+            left_out=left_out,
+            mixup=getattr(self, "mixup", 0.0),
         )
         self.history_, self.n_iter_ = net.history, net.n_steps_
 
@@ -237,6 +237,7 @@ class BaseDeepDetector(
         rows,
         y,
         n_steps,
+        *,
         labeled_fraction=None,
         callbacks=(),
         left_out=None,
@@ -308,7 +309,8 @@ class BaseDeepDetector(
         for name in ("oob_score_", "oob_decision_function_"):
             vars(self).pop(name, None)
         if left_out is not None:
-            out_of_bag = -out_of_bag_scores(module.standardise(raw).numpy(), left_out)
+            standardised = (module.standardise(raw, k).numpy() for k in range(len(raw)))
+            out_of_bag = -out_of_bag_scores(standardised, left_out)
             self.oob_decision_function_ = out_of_bag - threshold(scores, y, self.contamination)
             seen = ~np.isnan(out_of_bag)
             self.oob_score_ = roc_auc_score(y[seen], out_of_bag[seen])

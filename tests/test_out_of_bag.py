@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import average_precision_score, roc_auc_score
 from skorch.callbacks import Callback
 
-from skad import ESAD, DeepSAD
+from skad import DeepSAD
 from skad._labels import batch_strata
 from skad._net import MemberBatches
 from skad._out_of_bag import CANDIDATES, draw_left_out
@@ -22,10 +22,9 @@ def has_choice(detector):
     return hasattr(detector, "oob_score_")
 
 
-@pytest.mark.parametrize("cls", [DeepSAD, ESAD])
-def test_it_needs_labels_members_and_auto(cls):
+def test_it_needs_labels_members_and_auto():
     few = np.where(np.cumsum(Y == -1) <= 2, Y, 0)
-    assert has_choice(cls(**SMALL).fit(X, Y))
+    assert has_choice(DeepSAD(**SMALL).fit(X, Y))
     for options, y in [
         ({"max_steps": 30}, Y),
         ({"n_estimators": 3}, Y),
@@ -33,9 +32,9 @@ def test_it_needs_labels_members_and_auto(cls):
         ({}, None),
         ({}, np.where(Y == 0, 1, Y)[:22]),
     ]:
-        fitted = cls(**{**SMALL, **options}).fit(X[: len(y)] if y is not None else X, y)
+        fitted = DeepSAD(**{**SMALL, **options}).fit(X[: len(y)] if y is not None else X, y)
         assert has_choice(fitted) == (y is not None and len(y) == 22)
-    refitted = cls(**SMALL).fit(X, Y).set_params(max_steps=30).fit(X, Y)
+    refitted = DeepSAD(**SMALL).fit(X, Y).set_params(max_steps=30).fit(X, Y)
     assert not has_choice(refitted)
     assert not hasattr(refitted, "oob_decision_function_")
 
@@ -96,9 +95,8 @@ def test_mixup_gives_points_between_two_anomalies_of_the_bag():
             assert (rows[k, y[k] != -1] == 0).all()
 
 
-@pytest.mark.parametrize("cls", [DeepSAD, ESAD])
-def test_the_model_is_the_snapshot_at_the_chosen_step(cls, monkeypatch):
-    chosen = cls(**SMALL).fit(X, Y)
+def test_the_model_is_the_snapshot_at_the_chosen_step(monkeypatch):
+    chosen = DeepSAD(**SMALL).fit(X, Y)
     curve = {}
     for epoch in chosen.history_:
         if "oob_average_precision" in epoch:
@@ -111,7 +109,7 @@ def test_the_model_is_the_snapshot_at_the_chosen_step(cls, monkeypatch):
     # Trained to that step alone, it is the same network.
     monkeypatch.setattr("skad.base_deep.CANDIDATES", (chosen.n_iter_,))
     monkeypatch.setattr("skad._out_of_bag.CANDIDATES", (chosen.n_iter_,))
-    again = cls(**SMALL).fit(X, Y)
+    again = DeepSAD(**SMALL).fit(X, Y)
     assert again.n_iter_ == chosen.n_iter_
     assert_array_equal(again.score_samples(X), chosen.score_samples(X))
 
@@ -123,9 +121,8 @@ def test_training_stops_once_the_curve_has_fallen_for_a_while():
     assert last == min(CANDIDATES.index(det.n_iter_) + 2, len(CANDIDATES) - 1)
 
 
-@pytest.mark.parametrize("cls", [DeepSAD, ESAD])
-def test_out_of_bag_scores_equal_a_loop(cls):
-    det = cls(**SMALL).fit(X, Y)
+def test_out_of_bag_scores_equal_a_loop():
+    det = DeepSAD(**SMALL).fit(X, Y)
     left_out = draw_left_out(Y, det.member_seeds_, np.ones(len(Y), dtype=bool))
     raw, usual = det._member_scores(X).numpy(), Y != -1
     expected = np.full(len(X), np.nan)

@@ -5,7 +5,6 @@ from typing import Literal
 import torch
 
 from .._modules import ScoreInParts, code_width, make_decoder
-from .._out_of_bag import OutOfBagMixin
 from .._parameters import NonNegative
 from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 
@@ -43,7 +42,7 @@ def code_norm(code):
     return (code.square().sum(-1) + EPS).sqrt()
 
 
-class ESAD(OutOfBagMixin, BalancedBatchesMixin, BaseDeepDetector):
+class ESAD(BalancedBatchesMixin, BaseDeepDetector):
     """End-to-end semi-supervised anomaly detection: encoder, decoder, encoder.
 
     A row is encoded, decoded, and its reconstruction encoded again. Unlabelled and normal rows
