@@ -2,7 +2,7 @@
 
 skorch brings the optimiser, the callbacks and the history. What differs from a plain `NeuralNet`:
 all tensors have a leading member axis, the loss is one number per member, an epoch is a slice of a
-budget of gradient steps, and the loss is read once an epoch, because reading it stalls a GPU.
+budget of gradient steps, and the loss is read once per epoch, because reading it stalls a GPU.
 """
 
 import dis
@@ -28,14 +28,14 @@ class MemberBatches:
     strata : list of (rows, share)
         Arrays of row numbers and the share of each batch that is drawn from them.
     seeds : list of int
-        One a member.
+        One per member.
     batch_size, n_steps : int
         Rows of a batch, and steps over all epochs.
     """
 
     def __init__(self, X, y, strata, *, seeds, batch_size, n_steps):
         self.X, self.y = X, y
-        # A lone row is drawn twice, for batch normalisation's sake.
+        # A lone row is drawn twice, because batch normalisation needs two.
         self.strata = _counts(strata, min(batch_size, max(len(X), 2)))
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.batch_size = batch_size
@@ -211,7 +211,7 @@ class MemberNet(NeuralNet):
 
 
 def is_ctrl_c(interrupt):
-    """Tell Ctrl-C, which strikes at any instruction, from a ``raise KeyboardInterrupt``."""
+    """Tell Ctrl-C, which may come at any instruction, from a ``raise KeyboardInterrupt``."""
     traceback = interrupt.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next

@@ -295,8 +295,8 @@ def fetch_adbench(
         For an unknown name, or a file that holds no table of finite numbers or only a pickled
         one.
     OSError
-        When the file cannot be had, be it that the server is silent for 30 seconds, or is not the
-        one that the pinned commit holds.
+        When the file cannot be downloaded (the server may be silent for 30 seconds at most), or is
+        not the one in the pinned commit.
 
     References
     ----------
