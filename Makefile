@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # The CPU build by name first: a plain `pip install torch` may bring gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
-# Tiny networks only lose by threads, and equal threads mean equal bits.
+# Tiny networks are slower with several threads; a fixed number makes results repeatable.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint coverage test-oldest docs clean

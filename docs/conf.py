@@ -13,6 +13,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say it better than constraints do
 templates_path = ["_templates"]
 numpydoc_show_class_members = False
 default_role = "literal"

@@ -1,4 +1,4 @@
-"""What the caller has set in torch for his own work stays outside of fit and scoring."""
+"""Torch settings of the caller do not reach into fit and scoring."""
 
 from contextlib import ExitStack
 from functools import wraps

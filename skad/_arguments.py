@@ -22,7 +22,7 @@ def check_sizes(sizes):
 
 
 def check_image_shape(shape, n_features):
-    """See that `image_shape`, if given, is three counts, and their product that of the features."""
+    """Check that `image_shape`, if given, is three counts whose product is n_features."""
     if shape is None:
         return
     if not _are_counts(shape) or len(shape) != 3 or math.prod(map(int, shape)) != n_features:
@@ -39,7 +39,7 @@ def _are_counts(values):
 
 
 def check_halvings(image_shape, n_halvings):
-    """See that images can be halved as often as a network does it."""
+    """Check that images can be halved as many times as a network does it."""
     if min(image_shape[1:]) >> n_halvings == 0:
         raise ValueError(
             f"Images of image_shape={tuple(image_shape)} cannot be halved {n_halvings} times, once "
@@ -48,14 +48,14 @@ def check_halvings(image_shape, n_halvings):
 
 
 def check_device(device):
-    """Bring `device` to a torch.device that is there; "auto" takes a GPU where there is one."""
+    """Bring `device` to a torch.device that is available; "auto" takes a GPU where there is one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(device)
     except RuntimeError:
         raise ValueError(
-            f"device={device!r} is none that torch knows: pass 'cpu', 'cuda', 'cuda:1' or 'auto'."
+            f"device={device!r} is not a torch device: pass 'cpu', 'cuda', 'cuda:1' or 'auto'."
         ) from None
     if device.type not in ("cpu", "cuda"):
         raise ValueError(
@@ -64,14 +64,14 @@ def check_device(device):
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device={str(device)!r} is not there: torch sees {torch.cuda.device_count()} CUDA "
+            f"device={str(device)!r} is not available: torch sees {torch.cuda.device_count()} CUDA "
             "devices. Pass 'cpu', or 'auto' for a GPU where there is one."
         )
     return device
 
 
 def check_optimizer(optimizer, name="optimizer"):
-    """See that a class makes an optimizer that steps without a closure."""
+    """Check that a class makes an optimizer that steps without a closure."""
     made = optimizer.func if isinstance(optimizer, partial) else optimizer
     if isinstance(made, type) and not (
         issubclass(made, torch.optim.Optimizer) and not issubclass(made, torch.optim.LBFGS)
@@ -83,7 +83,7 @@ def check_optimizer(optimizer, name="optimizer"):
 
 
 def optimizer_options(name, optimizer, weight_decay):
-    """Give what skorch is to hand to an optimizer: weight decay, and one pass over all numbers."""
+    """Options that skorch passes on to an optimizer: weight decay, and the fused step."""
     known = inspect.signature(optimizer).parameters
     if "weight_decay" not in known and weight_decay:
         raise ValueError(f"weight_decay={weight_decay} must be 0: {name}={optimizer!r} has none.")
@@ -94,7 +94,7 @@ def optimizer_options(name, optimizer, weight_decay):
 
 
 def check_callbacks(callbacks):
-    """See that each callback is one of skorch's, and none that asks the net for predictions."""
+    """Check that each callback is one of skorch's and does not ask the net for predictions."""
     for callback in callbacks or ():
         made = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
         if not hasattr(made, "on_epoch_end"):
@@ -109,7 +109,7 @@ def check_callbacks(callbacks):
 
 
 def check_module(network, n_features):
-    """See that a user's encoder can be trained and maps rows to codes."""
+    """Check that a user's encoder can be trained and maps rows to codes."""
     if not isinstance(network, nn.Module):
         raise TypeError(f"module({n_features}) must return an nn.Module, got {network!r}.")
     tensors = list(network.parameters())

@@ -25,7 +25,7 @@ _judged_before = ContextVar("labels judged before", default=False)
 
 @contextmanager
 def labels_judged_before():
-    """Keep this thread from warning of a part of labels whose whole has been judged."""
+    """Keep this thread from warning about a part of labels that were checked as a whole."""
     token = _judged_before.set(True)
     try:
         yield
@@ -34,7 +34,7 @@ def labels_judged_before():
 
 
 def check_labels(y, n_samples):
-    """Bring labels to int8 of {-1, 0, +1}, refusing what cannot be read without a guess.
+    """Convert labels to int8 in {-1, 0, +1}, refusing what cannot be read without a guess.
 
     Parameters
     ----------

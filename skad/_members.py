@@ -12,10 +12,10 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
-# From so many inputs on the product is taken the other way round: its gradient then comes in the
-# weights' own layout, and a copy is saved. Narrow layers are slower that way.
+# From this many inputs on, the product is transposed: its gradient then has the weights' own
+# layout, which saves a copy. Narrow layers are slower that way.
 WIDE = 500
-# Layers that treat every row, or every number, by itself whatever the leading axes.
+# Layers that treat every row, or every number, separately, whatever the leading axes.
 _AXIS_FREE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
@@ -24,7 +24,7 @@ def stack_members(members):
 
     Linear layers become one batched matrix product, which is much faster than a loop. A class that
     sets ``member_axis = True`` promises that its own forward works with leading axes, so only its
-    children are stacked. Whatever else goes through vmap as a whole.
+    children are stacked. Anything else goes through vmap as a whole.
     """
     first = members[0]
     if type(first) in _AXIS_FREE:
@@ -45,7 +45,7 @@ def stack_members(members):
 
 
 def _only_known_layers(module):
-    """Whether a Sequential holds only layers that have a batched twin, each used once."""
+    """Whether a Sequential holds only layers that have a batched version, each used once."""
     layers = list(module.children())
     known = (nn.Linear, nn.BatchNorm1d, *_AXIS_FREE)
     parameters = [p for layer in layers for p in layer.parameters()]
@@ -115,8 +115,8 @@ class VmappedMembers(nn.Module):
     """K networks of any kind at once, through torch's vmap (or one after the other), to train.
 
     Holds one network whose tensors carry the leading axis; slices of them are put in for a call,
-    so it cannot be shared by threads: `unstack` gives what can. On a CPU convolutions go one after
-    the other, which measures about twice as fast as vmap.
+    so it cannot be shared by threads; what `unstack` returns can. On a CPU convolutions go one
+    after the other, which measures about twice as fast as vmap.
     """
 
     def __init__(self, members):
@@ -146,7 +146,7 @@ class VmappedMembers(nn.Module):
         return functional_call(self.net, state, (rows,))
 
     def unstack(self):
-        """List the members' networks, each by itself."""
+        """List the members' networks, no longer stacked."""
         networks = [copy.deepcopy(self.net) for _ in range(self.n_members)]
         for kind in ("named_parameters", "named_buffers"):
             stacked = dict(getattr(self.net, kind)())

@@ -11,16 +11,16 @@ from torch import nn
 from ._arguments import check_halvings, check_module
 from ._members import find_training_traits
 
-LARGEST = np.finfo(np.float64).max / 16  # distance that counts; it can still be multiplied by 10
+LARGEST = np.finfo(np.float64).max / 16  # clips distances, so that 10 times one is finite
 SAMPLE = 100_000  # rows to take medians and quantiles from
 
 
 class Standardize(nn.Module):
-    """Fixed first layer: centre and scale each column by training statistics, bend the tails.
+    """Fixed first layer: centre and scale each column by training statistics, compress the tails.
 
-    Statistics are float64 and ignore far-out values, so neither a Unix-time column nor a few huge
-    cells hurt. Up to `KNEE` standard deviations the map is linear; what exceeds it adds less and
-    less, 1 at most: extremes stay close, and still rank.
+    Statistics are float64 and limit the influence of outliers, so neither a Unix-time column nor a
+    few huge cells do harm. Up to `KNEE` standard deviations the map is linear; beyond it grows ever
+    more slowly, by 1 at most: extremes stay close, and still rank.
     """
 
     KNEE = 2.0
@@ -62,11 +62,11 @@ class ScaleImage(nn.Module):
 
 
 def column_statistics(X):
-    """Mean and standard deviation of each column, once values far out are pulled in.
+    """Mean and standard deviation of each column, with outliers clipped.
 
-    Far out is more than 10 times as far from the median as 90 % of the values that differ from
+    An outlier is more than 10 times as far from the median as 90 % of the values that differ from
     it. Values equal to the median do not count, so the rare non-zeros of a sparse column stay.
-    Median and limit are those of every k-th row where there are more than `SAMPLE`.
+    With more than `SAMPLE` rows, median and limit are taken from every k-th row.
     """
     center, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
     width, step = max(2**18 // len(X), 1), -(-len(X) // SAMPLE)
@@ -142,7 +142,7 @@ def make_mlp(sizes, *, bias=True, batch_norm=False):
     """Linear layers of the given sizes with leaky ReLU between them, none after the last."""
     layers = []
     for n_in, n_out in pairwise(sizes[:-1]):
-        # Batch normalisation takes a bias away again; its gradient would be rounding noise.
+        # Batch normalisation removes a bias again; its gradient would be rounding noise.
         layers += [nn.Linear(n_in, n_out, bias=bias and not batch_norm)]
         layers += [nn.BatchNorm1d(n_out, eps=1e-4, affine=bias)] if batch_norm else []
         layers += [nn.LeakyReLU()]
@@ -165,7 +165,7 @@ class DetectorNetwork(nn.Module):
 
 
 class LinearToOne(nn.Module):
-    """Linear layer to one number a row.
+    """Linear layer to one number per row.
 
     Written as a sum, because how a matrix product with one column rounds depends on the row's
     place and on the number of members.
@@ -211,7 +211,7 @@ class ScoreInParts(DetectorNetwork):
 
     def fit_parts(self, parts):
         """Learn location and scale of the parts from float64 (n_members, n_rows, n_parts)."""
-        # Member by member, because sums over all at once round otherwise for one than for several.
+        # Member by member, because a sum over all at once rounds differently with their number.
         if self.center:
             self.mean = torch.stack([member.mean(dim=0) for member in parts]).to(self.mean)
         if self.scale:
@@ -228,7 +228,7 @@ class ScoreInParts(DetectorNetwork):
 
 
 def make_custom(module, n_features):
-    """Build or copy, and initialise, a user's encoder; see that it maps rows to codes."""
+    """Build or copy, and initialise, a user's encoder; check that it maps rows to codes."""
     if isinstance(module, nn.Module):
         network = reinitialised(module)
     else:

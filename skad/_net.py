@@ -2,7 +2,7 @@
 
 skorch brings the optimiser, the callbacks and the history. What differs from a plain `NeuralNet`:
 all tensors have a leading member axis, the loss is one number per member, an epoch is a slice of a
-budget of gradient steps, and the loss is read once an epoch, because reading it stalls a GPU.
+budget of gradient steps, and the loss is read once per epoch, because reading it stalls a GPU.
 """
 
 import dis
@@ -54,7 +54,7 @@ class MemberBatches:
         mixup=0.0,
     ):
         self.X, self.y = X, y
-        # A lone row is drawn twice, for batch normalisation's sake.
+        # A lone row is drawn twice, because batch normalisation needs two.
         counted = _counts(strata, min(batch_size, max(len(X), 2)))
         self.strata = [counted] * len(seeds)
         if left_out is not None:
@@ -242,7 +242,7 @@ class MemberNet(NeuralNet):
 
 
 def is_ctrl_c(interrupt):
-    """Tell Ctrl-C, which strikes at any instruction, from a ``raise KeyboardInterrupt``."""
+    """Tell Ctrl-C, which may come at any instruction, from a ``raise KeyboardInterrupt``."""
     traceback = interrupt.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next

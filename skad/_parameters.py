@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, make_constrain
 
 
 class Number(Interval):
-    """Interval of numbers; True and False are none."""
+    """Interval of numbers; True and False do not count as numbers."""
 
     def is_satisfied_by(self, val):
         """Tell whether a value lies in the interval."""

@@ -1,7 +1,7 @@
 """Seed inside, restore outside: the only place that touches global random generators.
 
-All that can draw from generators of its own does; what cannot, such as the initial weights of
-torch's layers, is drawn by one thread at a time.
+Whatever can have its own generator does; what cannot, such as the initial weights of torch's
+layers, is drawn by one thread at a time.
 """
 
 import random
@@ -53,9 +53,9 @@ def preserve_global_generators():
 
 @contextmanager
 def own_global_generators(device="cpu"):
-    """Let one thread alone use the global generators, and put them back afterwards.
+    """Let only one thread use the global generators, and put them back afterwards.
 
-    Torch's default dtype, as process-wide as they are, is float32 inside.
+    Torch's default dtype, which is process-wide too, is float32 inside.
     """
     cuda = torch.device(device).type == "cuda"
     with _lock, preserve_global_generators():

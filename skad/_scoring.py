@@ -6,9 +6,10 @@ from torch import nn
 
 from ._members import VmappedMembers
 
-# Rows that go through the networks at once, always so many, because rounding depends on the shape
-# of a matrix product: so a row's score is its own to the last bit. Few, so that one row is fast;
-# and a multiple of the widest vector register, of whose rest numbers rounding may depend on place.
+# Rows that go through the networks at once. The number is fixed, because rounding depends on the
+# shape of a matrix product: so a row has the same score in every batch. It is small, so that one
+# row is fast, and a multiple of the widest vector register (`VECTOR` numbers), because how the
+# numbers that do not fill a register are rounded may depend on a row's place.
 BLOCK = 32
 GPU_BLOCK = 8192
 VECTOR = 16
@@ -19,13 +20,13 @@ class ScoringModule(nn.Module):
 
     Scaling, the members' networks, each member's location and spread on the training rows, the
     mean over members and the sign are all in here, as parameters and buffers. Networks compute in
-    float32, as they were trained, the rest in float64 (`double` and `float` make it all one).
+    float32, as they were trained, the rest in float64 (`double` and `float` make both the same).
     Calls change nothing, so the module can be shared by threads, differentiated, exported, moved.
 
     Parameters
     ----------
     scaler : nn.Module
-        From raw rows to scaled rows, number by number.
+        From raw rows to scaled rows, elementwise.
     network : DetectorNetwork
         Stacked, from scaled rows (n_members, n_rows, n_features) to anomaly scores.
     n_members : int
@@ -36,9 +37,8 @@ class ScoringModule(nn.Module):
         super().__init__()
         self.scaler = scaler
         self.network = for_scoring(network)
-        self.register_buffer(
-            "unit", torch.ones((), dtype=torch.float32)
-        )  # of the dtype that networks compute in
+        # Its dtype is the one that networks compute in.
+        self.register_buffer("unit", torch.ones((), dtype=torch.float32))
         self.register_buffer("location", torch.zeros(n_members, 1, dtype=torch.float64))
         self.register_buffer("spread", torch.ones(n_members, 1, dtype=torch.float64))
         self.eval().requires_grad_(False)
@@ -73,7 +73,7 @@ class ScoringModule(nn.Module):
         for k, scores in enumerate(member_scores.numpy()):
             scores = scores[usual]
             self.location[k], spread = np.median(scores), scores.std()
-            # A spread that is rounding noise must not be blown up.
+            # A spread that is rounding noise must not be amplified.
             self.spread[k] = spread if spread > 1e-7 * np.abs(scores).max() else 1.0
 
     def _in_blocks(self, function, rows):
@@ -117,7 +117,7 @@ class FrozenLinear(nn.Module):
 
 
 class MemberList(nn.ModuleList):
-    """K networks of any kind, one after the other: calls swap no tensors, unlike vmap's."""
+    """K networks of any kind, one after the other; unlike with vmap, calls swap no tensors."""
 
     def forward(self, x):
         """Apply member k's network to ``x[k]``."""
@@ -125,7 +125,7 @@ class MemberList(nn.ModuleList):
 
 
 def for_scoring(network):
-    """Replace layers by such as threads can share and as round alike wherever a row stands."""
+    """Replace layers by ones that threads can share and that round every row of a block alike."""
     if isinstance(network, VmappedMembers):
         return MemberList(for_scoring(member) for member in network.unstack())
     if hasattr(network, "effective_weight"):

@@ -10,7 +10,7 @@ from ._labels import check_training_labels
 from ._parameters import Contamination, DeclaredParameters, check_value
 from .metrics import roc_auc_score
 
-# Below so few unlabelled rows a quantile of their scores says nothing.
+# With fewer unlabelled rows a quantile of their scores says nothing.
 MIN_UNLABELED_FOR_THRESHOLD = 20
 
 
@@ -21,7 +21,7 @@ def unchanged_on_error(estimator):
     try:
         yield
     except BaseException:
-        # What scikit-learn needs to take down its callbacks, and then removes itself.
+        # scikit-learn needs these to tear down its callbacks, and removes them itself.
         for name in ("_callback_fit_ctx", "_skl_callbacks_to_teardown"):
             if name in vars(estimator):
                 before[name] = vars(estimator)[name]
@@ -39,7 +39,7 @@ def refuse_times(X):
         temporal = getattr(kind, "is_temporal", lambda: False)  # polars's
         if getattr(kind, "kind", "") in ("M", "m") or temporal():
             raise TypeError(
-                f"X holds times ({kind}), whose unit would decide about scores: convert them to "
+                f"X holds times ({kind}), and scores would depend on their unit: convert them to "
                 "numbers of a unit of your choice, such as (t - t.min()) / np.timedelta64(1, 'h')."
             )
 

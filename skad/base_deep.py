@@ -65,9 +65,8 @@ class BaseDeepDetector(
 
     A subclass says what its network is, ``_make_network(n_features, y)``: a `DetectorNetwork` of
     one member, which gives the anomaly scores of rows. It may say what a batch costs,
-    ``_loss(network, rows, y)``, one number per member; what has to be found before training,
-    ``_prepare(network, rows, y)``; There the
-    network is the stacked one, and rows are scaled.
+    ``_loss(network, rows, y)``, one number per member, and what must be found before training,
+    ``_prepare(network, rows, y)``. In both the network is the stacked one, and rows are scaled.
 
     Parameters
     ----------
@@ -88,8 +87,8 @@ class BaseDeepDetector(
     optimizer : class
         Any elementwise optimizer of `torch.optim`.
     standardize : bool
-        Centre and scale columns inside, by training statistics that withstand a few huge values
-        (images: each channel to [0, 1]). False feeds X as it is.
+        Centre and scale columns inside, by training statistics that are robust to a few huge values
+        (images: each channel to [0, 1]). False uses X unscaled.
     callbacks : list of skorch callbacks
         Copied for each fit. An epoch's `train_loss` (and `valid_loss`) are theirs to watch.
     validation_fraction : float in (0, 1)
@@ -97,8 +96,8 @@ class BaseDeepDetector(
     device : str or torch.device
         Where to train and score; "auto" takes a GPU where there is one.
     random_state : int, RandomState instance or None
-        An int fixes initialisation, batches and so scores, bit for bit on an equal number of
-        threads.
+        An int fixes initialisation and batches: the same fit, on the same machine and with the
+        same number of threads, gives the same scores.
     verbose : int
         Above 0 shows a progress bar over training steps.
 
@@ -109,7 +108,7 @@ class BaseDeepDetector(
         (n_rows,). It holds the scaling (`scaler`) and the members' networks (`network`), can be
         differentiated, exported and moved, and is safe to share between threads.
     history_ : skorch.history.History
-        One dict an epoch: `train_loss`, its mean over members, `train_loss_members`, and more.
+        One dict per epoch: `train_loss`, its mean over members, `train_loss_members`, and more.
     n_iter_ : int
         Gradient steps run.
     member_seeds_ : list of int
@@ -131,7 +130,7 @@ class BaseDeepDetector(
     verbose: Annotated[int, "verbose"] = 0
 
     def transform(self, X):
-        """Encode each row; the members' codes stand side by side.
+        """Encode each row; the members' codes are put side by side.
 
         Parameters
         ----------
@@ -378,7 +377,7 @@ def mean_score(network, rows, y):
 
 
 def copied(callback):
-    """Copy a callback; one that holds something open, such as a log, at least by its surface."""
+    """Copy a callback: deeply, or shallowly if it holds something open, such as a log."""
     try:
         return copy.deepcopy(callback)
     except TypeError:

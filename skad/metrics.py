@@ -58,7 +58,7 @@ __all__ = [
 
 
 def _checked(**constraints):
-    """Make a decorator that refuses wrong parameters by name before any work."""
+    """Make a decorator that raises for wrong parameters, naming them, before any work."""
     constraints["unlabeled"] = [StrOptions({"as_normal", "ignore"})]
     return validate_params(constraints, prefer_skip_nested_validation=True)
 
@@ -212,7 +212,7 @@ def precision_at_k_score(y_true, y_score, *, k=None, unlabeled="as_normal"):
 
 @_checked(max_fpr=[Number(Real, 0, 1, closed="both")])
 def recall_at_fpr_score(y_true, y_score, *, max_fpr=0.05, unlabeled="as_normal"):
-    """Share of anomalies found at the best threshold with at most so many false alarms.
+    """Share of anomalies found at the best threshold within a false-positive rate.
 
     Parameters
     ----------
@@ -360,7 +360,7 @@ def _binary(y_true, y_score, unlabeled, sample_weight=None):
         return anomaly[rows], -y_score[rows], weight[rows] if sample_weight is not None else None
     missing = "labelled anomaly (-1)" if normal.any() else "row that stands for a normal"
     warnings.warn(
-        f"The score is undefined, hence NaN: y holds no {missing}. In cross-validation use a "
+        f"The score is undefined, so NaN: y holds no {missing}. In cross-validation use a "
         "splitter that spreads each label over the folds, such as "
         "skad.model_selection.SemiSupervisedKFold, and keep unlabeled='as_normal' where few "
         "normals are labelled.",

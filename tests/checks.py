@@ -1,7 +1,7 @@
-"""Checks of the detector contract, in the manner of scikit-learn's.
+"""Checks of the detector contract, modelled on scikit-learn's.
 
-Each takes an unfitted detector.
-`yield_checks` gives those that apply to a detector; test_common.py runs them on every public one.
+Each takes an unfitted detector. `yield_checks` gives those that apply to a detector;
+test_common.py runs them on every public one.
 """
 
 import ast
@@ -211,7 +211,7 @@ def check_labeled_anomalies_are_pushed_away(detector):
     if not uses_anomalies(detector):
         return
     X, _, truth = make_problem()
-    X[truth == -1] = X[truth == -1] * 0.3  # not far out any more: labels have to tell
+    X[truth == -1] = X[truth == -1] * 0.3  # no longer outliers: labels have to tell
     y = np.where(truth == -1, -1, 0)
 
     def gap(labels):
@@ -351,7 +351,7 @@ def check_extreme_tables_are_fitted_or_refused(detector):
             assert np.isfinite(detector.decision_function(rows)).all()
 
 
-# --- what is around -----------------------------------------------------------------------------
+# --- parameters, torch settings, threads, times -------------------------------------------------
 
 
 def check_scores_ignore_late_parameters(detector):
@@ -420,7 +420,7 @@ def check_torch_settings_stay_outside(detector):
 
 
 def check_threads(detector):
-    """Fits and scores in threads equal those one after the other; global generators rest."""
+    """Fits and scores in threads equal those one after the other; generators stay as they are."""
     X, y, _ = make_problem()
     expected = clone(detector).fit(X, y)
     scores, before = expected.score_samples(X), global_states()
@@ -734,7 +734,7 @@ def check_members_equal_nets_trained_alone(detector):
 
 
 def check_scoring_module(detector):
-    """It is the score: bit for bit, differentiable, in float32 too, and torch.export takes it."""
+    """It equals score_samples; it works in float32 too, can be differentiated and exported."""
     X, y, _ = make_problem()
     module, rows = detector.fit(X, y).scoring_module_, torch.from_numpy(X)
     scores = detector.score_samples(X)
@@ -778,7 +778,7 @@ def check_training_moves_weights(detector):
 
 
 def check_extreme_columns(detector):
-    """A Unix-time column and a few huge cells neither break the fit nor drown the rest."""
+    """A Unix-time column and a few huge cells neither break the fit nor swamp the rest."""
     X, y, truth = make_problem()
     seconds = 1.7e9 + np.random.RandomState(3).rand(len(X)) * 1e5
     odd = np.c_[X, seconds]

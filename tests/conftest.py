@@ -1,6 +1,6 @@
 import os
 
-# Set before torch and numpy load their thread pools: tiny models only lose by threads.
+# Set before torch and numpy load their thread pools: tiny models are slower with several threads.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # lets scikit-learn's array API check run
@@ -9,5 +9,5 @@ import matplotlib  # noqa: E402
 import torch  # noqa: E402
 
 matplotlib.use("Agg")
-# Torch gives some warnings once a process; each test shall see them as if it were the first.
+# Torch gives some warnings once per process; each test must see them as if it were the first.
 torch.set_warn_always(True)

@@ -173,7 +173,7 @@ def test_wrong_contamination_of_fit_threshold(value):
     ids=str,
 )
 def test_legal_or_named(name, options):
-    """Arrays are as good as tuples; an image too small for the network is said to be."""
+    """Arrays do as well as tuples; an image too small for the network gets a clear error."""
     detector = getattr(skad, name)(max_steps=2, n_estimators=1, **options)
     if "image_shape" in options:
         with pytest.raises(ValueError, match=r"image_shape=\(1, 1, 5\) cannot be halved"):

@@ -28,7 +28,7 @@ FAST = {
     "latent_dim": 4,
     "lr": 0.01,
 }
-# Settings per detector; any other public detector is checked as it comes (deep ones with FAST).
+# Settings per detector; any other public one is checked with its defaults (deep ones with FAST).
 CONFIGURATIONS = {
     "Autoencoder": [{"lr": 1e-3}, {"lr": 1e-3, "batch_norm": True, "n_estimators": 1}],
     "AMA": [
@@ -62,7 +62,7 @@ CONFIGURATIONS = {
             "max_steps": 60,
         },
     ],
-    # Trained for long, it draws anomalies to the centre as well.
+    # Trained for long, it pulls anomalies to the centre as well.
     "DeepSVDD": [{"lr": 2e-4}, {"lr": 2e-4, "objective": "soft-boundary", "n_estimators": 1}],
     "SSAD": [
         {},
@@ -100,7 +100,7 @@ def _allowed_warnings():
 
 
 def hardly_trained(detector):
-    """Copy of a detector for checks that ask about its manners, not about what it learns."""
+    """Copy of a detector for checks of its interface, not of what it learns."""
     budgets = {"max_steps", "pretrain_steps"} & set(detector.get_params())
     used = {name: 5 for name in budgets if getattr(detector, name)}
     return clone(detector).set_params(**used)

@@ -51,7 +51,7 @@ def all_rows(batches):
 
 
 def test_uniform_batches_use_every_row_before_they_repeat():
-    batches = make_batches(np.zeros(80, dtype=np.int8), None, n_steps=100)  # 5 steps an epoch
+    batches = make_batches(np.zeros(80, dtype=np.int8), None, n_steps=100)  # 5 steps per epoch
     for rows, _ in [next(iter(batches)) for _ in range(3)]:
         assert rows.shape == (2, 16, 1)
     epoch = np.array([x.squeeze(-1).int().numpy() for x, _ in batches])
@@ -203,7 +203,7 @@ def test_checkpoint(tmp_path):
 
 def test_skorch_progress_bar(capfd):
     DeepSAD(callbacks=[ProgressBar(detect_notebook=False)], **FAST).fit(X, Y)
-    assert "0/2" in capfd.readouterr().err  # two steps an epoch
+    assert "0/2" in capfd.readouterr().err  # two steps per epoch
 
 
 def test_verbose_shows_steps(capfd):

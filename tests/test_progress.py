@@ -101,7 +101,7 @@ def test_callbacks_are_taken_down_when_fit_raises():
 
 
 def test_without_scikit_learn_callbacks(monkeypatch):
-    """As with scikit-learn before 1.9: no method to set callbacks, and fit as ever."""
+    """As with scikit-learn before 1.9: no method to set callbacks, and fit works as always."""
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)
     spec = importlib.util.spec_from_file_location("without_callbacks", _progress.__file__)
     without = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""Detectors in their habitat: pipelines, searches, cross-validation, output, inspection."""
+"""Detectors in use: pipelines, searches, cross-validation, output, inspection."""
 
 import warnings
 

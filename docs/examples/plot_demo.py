@@ -1,6 +1,6 @@
 """
-A dozen labels: Deep SAD beside unsupervised detectors
-======================================================
+Five labels: Deep SAD against unsupervised detectors
+====================================================
 
 Breast-cancer tissue samples: benign ones are normal, a few malignant ones hide among them. Nobody
 has labelled anything but five malignant samples. This is what they are worth.
@@ -49,7 +49,7 @@ def make_problem(seed):
 
 
 # %%
-# Fit each detector on the same rows, and judge it on rows that it has not seen.
+# Fit each detector on the same rows, and evaluate it on rows that it has not seen.
 
 results = {name: [] for name in DETECTORS}
 pooled = {name: ([], []) for name in DETECTORS}

@@ -12,7 +12,7 @@ from .._parameters import Positive
 from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 from ._gan_networks import make_dcgan_decoder, make_dcgan_encoder
 
-COLLAPSED_LOSS = 1e-5  # of a discriminator that has won: it teaches nothing any more
+COLLAPSED_LOSS = 1e-5  # of a discriminator that has won: its gradients vanish
 COLLAPSED_CODE = 1e-3  # spread of codes that have all shrunk to one point
 
 
@@ -70,7 +70,7 @@ class AdversarialNet(MemberNet):
             self.history.record("restarts", won)
 
     def restart_critics(self, members):
-        """Give members' critics their first weights back, and forget the optimizer's moments."""
+        """Give members' critics their initial weights, and set the optimizer's moments to 0."""
         critic = self.module_.critic
         for k in members:
             for tensor, first in zip(critic.state_dict().values(), self.first_critic_, strict=True):

@@ -16,10 +16,10 @@ SLOPE = 0.2  # of the leaky ReLU, as in DCGAN
 def spectral_norm(weight, left, update):
     """Divide matrices by their largest singular value, followed by power iteration.
 
-    Leading axes do not matter. `left` holds the current left singular vectors; it is brought
-    nearer to the true ones in place if `update`. Torch's parametrisation cannot be used, because
-    it neither pickles nor stacks over members. Products are written as sums, which round alike
-    whatever the number of members.
+    Leading axes do not matter. `left` holds the current left singular vectors; they
+    are improved in place if `update`. Torch's parametrisation cannot be used, because
+    it neither pickles nor stacks over members. Products are written as sums, whose
+    rounding does not depend on the number of members.
     """
     with torch.no_grad():
         if update:
@@ -70,7 +70,7 @@ class LayerByLayer(nn.Sequential):
 
 
 class Critic(nn.Module):
-    """Discriminator or critic: one number a row, and the features right before it."""
+    """Discriminator or critic: one number per row, and the features right before it."""
 
     member_axis = True
 

@@ -30,13 +30,13 @@ class HypersphereDetector(BaseDeepDetector):
     pretrain_steps : int
         Gradient steps of an autoencoder that initialises the encoder, as in the paper.
     batch_norm : bool
-        Batch normalisation (without parameters) behind hidden layers, as in the paper's networks.
+        Batch normalisation (without parameters) after hidden layers, as in the paper's networks.
         Image networks always have it.
 
     Attributes
     ----------
     center_ : ndarray of shape (n_estimators, latent_dim)
-        Each member's centre; no coordinate is nearer to 0 than 0.1.
+        Each member's centre; every coordinate is at least 0.1 away from 0.
     """
 
     pretrain_steps: CountOrZero = 0
@@ -44,7 +44,7 @@ class HypersphereDetector(BaseDeepDetector):
     lr = 5e-4
 
     def _auto_steps(self, y):
-        # Measured: without labelled anomalies more steps only draw everything to the centre.
+        # Measured: without labelled anomalies more steps only pull everything to the centre.
         return 100 if -1 in y else 20
 
     def _make_network(self, n_features, y):

@@ -23,7 +23,7 @@ Batch = namedtuple("Batch", "rows code fake normal labeled_anomaly mixture")
 
 
 class AMANetwork(ScoreInParts):
-    """Autoencoder, and a critic on pairs: a row beside itself, or beside its reconstruction."""
+    """Autoencoder, and a critic on pairs: a row with itself, or with its reconstruction."""
 
     def __init__(self, encoder, decoder, critic, score_type):
         super().__init__(len(SCORE_PARTS[score_type]))
@@ -59,7 +59,7 @@ class AMANetwork(ScoreInParts):
 
 
 class MirroredGameDetector(AdversarialDetector):
-    """AMA's game between autoencoder and critic, with the parameters that weigh its parts.
+    """AMA's game between autoencoder and critic, with the parameters that weight its parts.
 
     Parameters
     ----------

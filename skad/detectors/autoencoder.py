@@ -7,7 +7,7 @@ from ..base_deep import BaseDeepDetector
 class Autoencoder(BaseDeepDetector):
     """Autoencoder: rows that a narrow code cannot reproduce are anomalous.
 
-    An encoder squeezes each row into a code and a decoder rebuilds the row from it; the mean
+    An encoder maps each row to a short code and a decoder rebuilds the row from it; the mean
     squared reconstruction error is the anomaly score. As a transformer it gives the code, so a
     "hybrid" of the literature is a pipeline: ``make_pipeline(Autoencoder(), OneClassSVM())``.
 
@@ -17,7 +17,7 @@ class Autoencoder(BaseDeepDetector):
         Train on the labelled anomalies too, as the published hybrids do. By default they are left
         out, so that the network does not learn to rebuild them.
     batch_norm : bool, default=False
-        Batch normalisation behind hidden layers. Image networks always have it.
+        Batch normalisation after hidden layers. Image networks always have it.
     {parameters}
 
     Attributes
@@ -36,8 +36,8 @@ class Autoencoder(BaseDeepDetector):
     standardised columns; that of an image ends in a sigmoid. In the experiments of [1]_ one
     network codes all rows, labelled anomalies included, for
     ``make_pipeline(Autoencoder(use_anomalies=True, n_estimators=1, batch_norm=True), ...)``; its
-    networks have no biases, and its tables are rescaled to [0, 1]. Ours are the sizes, the budget
-    and the average over several networks.
+    networks have no biases, and its tables are rescaled to [0, 1]. The sizes, the budget and the
+    average over several networks are ours.
 
     References
     ----------

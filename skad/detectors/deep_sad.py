@@ -32,7 +32,7 @@ ROW_LOSSES = {"inverse": inverse_loss, "hypersphere": hypersphere_loss}
 class DeepSAD(OutOfBagMixin, BalancedBatchesMixin, HypersphereDetector):
     """Deep semi-supervised anomaly detection: normals near a centre, labelled anomalies far.
 
-    An encoder draws unlabelled and normal rows towards a fixed centre of its latent space and
+    An encoder pulls unlabelled and normal rows towards a fixed centre of its latent space and
     pushes labelled anomalies away from it; the squared distance to the centre is the anomaly
     score. Without labels it is a one-class Deep SVDD.
 

@@ -11,7 +11,7 @@ from .._parameters import Number
 from ._hypersphere import HypersphereDetector
 
 REFERENCE_ROWS = 4096
-WARM_UP = 0.2  # share of the epochs with a radius of 0: ten epochs would outlast a short budget
+WARM_UP = 0.2  # share of epochs with a radius of 0; ten, as in the code, exceed a short budget
 
 
 class RadiusUpdate(Callback):
@@ -38,7 +38,7 @@ class RadiusUpdate(Callback):
 
 
 class DeepSVDD(HypersphereDetector):
-    """Deep support vector data description: draws all rows towards a centre in latent space.
+    """Deep support vector data description: pulls all rows towards a centre in latent space.
 
     The squared distance of a row's code to a fixed centre is its anomaly score. Rows labelled as
     anomalies are left out, before anything else; rows labelled as normal join the unlabelled.
@@ -65,13 +65,13 @@ class DeepSVDD(HypersphereDetector):
 
     Notes
     -----
-    The radius is not trained. The public code renews it after each batch, from that batch, once
-    ten epochs are over; here it is renewed at each epoch once a fifth of the budget is spent, from
+    The radius is not trained. The public code updates it after each batch, from that batch, once
+    ten epochs are over; here it is updated at each epoch once a fifth of the budget is spent, from
     up to 4,096 rows drawn once, because a batch's quantile is noisy and budgets are short.
     Gradients are clipped to norm 10 per network.
 
     Few steps are the default because more of them measured worse: nothing but the budget keeps
-    the network from drawing anomalies to the centre as well.
+    the network from pulling anomalies to the centre as well.
 
     References
     ----------

@@ -8,8 +8,8 @@ from .._modules import ScoreInParts, code_width, make_decoder
 from .._parameters import NonNegative
 from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 
-EPS = 1e-6  # keeps the norm of a code from 0, where neither its inverse nor its gradient exists
-NORM_ROWS = 1024  # whose norms are looked at: all rows would double a long pass
+EPS = 1e-6  # keeps the norm of a code above 0, where it has no inverse and no gradient
+NORM_ROWS = 1024  # rows whose norms are checked: all of them would take too long
 
 
 class ESADNetwork(ScoreInParts):
@@ -46,9 +46,9 @@ class ESAD(BalancedBatchesMixin, BaseDeepDetector):
     """End-to-end semi-supervised anomaly detection: encoder, decoder, encoder.
 
     A row is encoded, decoded, and its reconstruction encoded again. Unlabelled and normal rows
-    shall be reconstructed well and have a short second code; labelled anomalies shall come out
-    noisy and have a long one. The anomaly score is the reconstruction error plus the length of the
-    second code, which is also what `transform` gives.
+    are trained to be reconstructed well and to have a short second code, labelled anomalies to be
+    reconstructed with noise and to have a long one. The anomaly score is the reconstruction error
+    plus the length of the second code, which is also what `transform` gives.
 
     Parameters
     ----------

@@ -43,8 +43,8 @@ class GANomaly(AdversarialDetector):
     """Encoder, decoder, second encoder: anomalies are rows whose two codes differ.
 
     An adversarially trained autoencoder learns to rebuild normal rows, and a second encoder to
-    find the code again in the reconstruction. Labelled anomalies have no part in that; a hinge
-    keeps their two codes apart.
+    find the code again in the reconstruction. Labelled anomalies are left out of that; a hinge
+    loss keeps their two codes apart.
 
     Parameters
     ----------
@@ -79,9 +79,10 @@ class GANomaly(AdversarialDetector):
     -----
     From the paper: the three losses and their weights, the score "latent", no use of anomalies.
     From the official code: means in place of norms in the losses, convolutions as in DCGAN, and a
-    discriminator that starts anew once its loss is below 1e-5 (looked at once an epoch; here it
-    goes back to its first weights, and its optimizer's moments to 0). Ours: the hinge on labelled
-    anomalies, balanced batches, the score "combined", the networks for tables, several members.
+    discriminator that starts anew once its loss is below 1e-5 (checked once per epoch; here it
+    gets its initial weights again, and its optimizer's moments are set to 0). Ours: the hinge on
+    labelled anomalies, balanced batches, the score "combined", the networks for tables, several
+    members.
     Batch normalisation scores with what it learnt in training, and scores are never scaled by the
     rows that are scored. The critic steps before the generator, on the same reconstructions.
 
@@ -134,7 +135,7 @@ class GANomaly(AdversarialDetector):
         return rows, *network.reconstruct(rows), y >= 0
 
     def _generator_loss(self, network, batch):
-        """Weigh the three losses of the paper, and the hinge for labelled anomalies."""
+        """Weighted sum of the three losses of the paper, and the hinge for labelled anomalies."""
         rows, code, fake, second_code, normal = batch
         real_features, _ = network.critic(rows)
         fake_features, _ = network.critic(fake)

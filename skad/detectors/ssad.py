@@ -17,7 +17,7 @@ from ._ssad_solver import solve
 
 BLOCK = 64  # rows scored at once: their part of the kernel matrix stays in the cache
 PREPARED = 4096  # rows that are scaled and centred at once
-LARGEST = 1e150  # of a number that is squared, so that the square is one, too
+LARGEST = 1e150  # of a number that is squared, so that the square is finite
 HUGE = 1e300  # of a number that is weighted and added
 FAR = 1e7  # squared distance to the center, in widths, from which on differences are squared
 SOME_ROWS = 250  # by which the magnitude of the kernel's values is known
@@ -50,7 +50,7 @@ class SSAD(BaseDetector):
         About the share of unlabelled rows that may fall below the threshold, hidden anomalies
         for instance; sets ``C_unlabeled = 1 / (nu * n_unlabeled)``.
     kappa : float, default=1.0
-        Total weight that the labelled rows get at least; plays no part without labels. 0 lets the
+        Least total weight of the labelled rows; without effect where there are none. 0 lets the
         solver ignore them.
     C_unlabeled : float, default=None
         Largest weight of an unlabelled row. None: set by `nu`. The paper's code has 1, a hard
@@ -138,7 +138,7 @@ class SSAD(BaseDetector):
         return tags
 
     def _fit(self, X, y):
-        X = np.ascontiguousarray(X, dtype=np.float64)  # its layout must not change a digit
+        X = np.ascontiguousarray(X, dtype=np.float64)  # scores must not depend on its layout
         if self.kernel == "precomputed" and X.shape[0] != X.shape[1]:
             raise ValueError(f"A precomputed kernel must be square to fit, got shape {X.shape}.")
         rows = self._sample(y)
@@ -225,7 +225,7 @@ class _Kernel:
     def _augment(self, A):
         # exp(-gamma |a - b|^2) from one matrix product: [a', |a'|^2, 1] . [b', 1, |b'|^2] is the
         # exponent, with a' = sqrt(2 gamma) a. Rows are centred first: far from the origin the
-        # squares would drown the distance.
+        # squares would swamp the distance.
         A = self._in_widths(A)
         return A, -0.5 * np.einsum("ij,ij->i", A, A)[:, None], np.ones((len(A), 1))
 
@@ -259,7 +259,7 @@ class _Kernel:
         result = torch.from_numpy(left) @ right if small else torch.from_numpy(left @ right.numpy())
         if self.kernel == "rbf":
             far = left[:, -2] < -FAR / 2
-            if np.count_nonzero(far):  # rounding would drown distances between such rows
+            if np.count_nonzero(far):  # rounding would swamp distances between such rows
                 squares = cdist(left[far, :-2], right[:-2].numpy().T, "sqeuclidean")
                 result[torch.from_numpy(far)] = torch.from_numpy(-0.5 * squares)
             return result.exp_()

@@ -8,7 +8,7 @@ from .._modules import DetectorNetwork, LinearToOne, code_width, make_decoder, m
 from .._parameters import CountOrZero, Fraction, NonNegative
 from ..base_deep import BalancedBatchesMixin, BaseDeepDetector
 
-MAX_LOG_VAR = 10.0  # the variance of a code far outside the training range must stay finite
+MAX_LOG_VAR = 10.0  # keeps a code's variance finite far outside the training range
 
 
 def with_label(rows, label):
@@ -74,7 +74,7 @@ class GenerativeNetwork(DetectorNetwork):
         return (self.m1 or self.vae)(rows)
 
     def encode(self, rows):
-        """Mean of the code z over both labels, weighed by q(y|x)."""
+        """Mean of the code z over both labels, weighted by q(y|x)."""
         rows = self.embed(rows)
         hidden = self.vae.trunk(rows)
         normal = self.vae.posterior(hidden, 0.0)[0]
@@ -128,10 +128,10 @@ class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
 
     Rows x are drawn from p(x|y, z) with a label y (normal or anomaly) and a Gaussian code z. A
     classifier q(y|x) and an encoder q(z|x, y) are trained with it on a bound of the likelihood:
-    labelled rows count with their own label, unlabelled ones with either, weighed by q(y|x).
+    labelled rows count with their own label, unlabelled ones with either, weighted by q(y|x).
 
-    The anomaly score is log q(y=anomaly|x) - log q(y=normal|x), which ranks even where q is 0 or 1
-    to the last digit. Without a labelled anomaly nothing says what anomalies look like: the model
+    The anomaly score is log q(y=anomaly|x) - log q(y=normal|x), which still ranks rows where q
+    rounds to 0 or 1. Without a labelled anomaly nothing says what anomalies look like: the model
     then is the variational autoencoder of normal rows, all rows are taken as normal, and the score
     is its bound on -log p(x|y=normal) (in M1+M2 the bound of M1).
 
@@ -161,10 +161,10 @@ class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
     From the paper are the two models and the objective: the mean over labelled rows plus the mean
     over unlabelled ones. The published code of [2]_, which tries it as an anomaly detector, draws
     rows uniformly and drops the labelled terms of a batch with fewer than two labelled rows, which
-    is most batches when labels are few. Here every batch holds labelled rows, and a lone one
+    is most batches when labels are few. Here every batch holds labelled rows, and a single one
     counts. ``alpha=0.1, labeled_fraction=None, n_estimators=1`` are its settings; [1]_ has an alpha
-    that grows with the number of rows, and a larger one measured better. M2 on its own rows needs
-    few steps; M1 needs some hundred, or its code says little.
+    that grows with the number of rows, and a larger one measured better. M2 alone needs few
+    steps; M1 needs some hundred, or its code says little.
 
     Ours is what follows. p(x|y, z) is Gaussian with unit variance for tables, whose columns are
     standardised; for images it is Bernoulli, as in both papers. q(z|x, y) sees y behind the

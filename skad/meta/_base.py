@@ -112,7 +112,7 @@ def fit_clone(estimator, X, y, rows, seed):
         if name.rpartition("__")[2] == "random_state" and value is None
     ]
     estimator.set_params(**dict.fromkeys(unseeded, seed % 2**32))
-    # The labels as a whole were judged before; a part may well hold 0 and +1 alone.
+    # The labels as a whole were checked before; a part may hold 0 and +1 alone.
     with labels_judged_before(), preserve_global_generators():
         # OneClassSVM, for one, draws from numpy's global generator and has no random_state.
         seed_everything(seed)

@@ -44,7 +44,7 @@ class ConformalDetector(MetaDetector):
     cv : int, default=5
         Number of folds of "cross".
     n_jobs : int, default=None
-        Fits at the same time, as in scikit-learn; results do not depend on it.
+        Fits at the same time, as in scikit-learn; results do not depend on it, up to rounding.
     unlabeled : {"as_normal", "ignore"}, default="as_normal"
         Calibrate on unlabelled rows and labelled normals, or on labelled normals alone.
     random_state : int, RandomState instance or None, default=None
@@ -53,7 +53,7 @@ class ConformalDetector(MetaDetector):
     Attributes
     ----------
     estimators_ : list of estimators
-        The fitted clones of `estimator`: one for "split", one a fold for "cross".
+        The fitted clones of `estimator`: one for "split", one per fold for "cross".
     calibration_scores_ : list of ndarrays
         The sorted scores of the rows that calibrate each of them.
     offset_ : float
@@ -181,7 +181,7 @@ class ConformalDetector(MetaDetector):
     def _set_offset(self):
         scores = np.sort(np.concatenate(self.calibration_scores_))
         n = len(scores)
-        # Compared as p-values are, so that rounding cannot part the two.
+        # Compared as p-values are, so that rounding cannot make the two differ.
         self._rank = int(np.sum(np.arange(1, n + 2) / (n + 1) <= self.alpha))
         if self._rank and scores[self._rank - 1] > -HUGE:
             self.offset_ = float(scores[self._rank - 1]) if len(self.estimators_) == 1 else 0.0
@@ -282,7 +282,7 @@ class ConformalDetector(MetaDetector):
             The batch. Unlike anywhere else, the answer for a row depends on the other rows.
         fdr : float in (0, 1), default=0.05
             The false-discovery rate to keep to. With n calibration rows no alarm is possible
-            unless some k of the m rows have p <= fdr k / m, hence at best when
+            unless some k of the m rows have p <= fdr k / m, so at best when
             1 / (n + 1) <= fdr (share of anomalies): calibrate on many rows.
         method : {"bh", "by"}, default="bh"
             Benjamini-Hochberg, valid for "split" (its p-values are positively dependent), or

@@ -41,7 +41,7 @@ class TunedThresholdDetector(MetaDetector):
         An int: as many folds of a `SemiSupervisedKFold`, or as there are labelled anomalies, if
         they are fewer.
     n_jobs : int, default=None
-        Fits at the same time, as in scikit-learn; results do not depend on it.
+        Fits at the same time, as in scikit-learn; results do not depend on it, up to rounding.
     unlabeled : {"as_normal", "ignore"}, default="as_normal"
         Whether unlabelled rows stand for normals in the objective or are left out. Hidden
         anomalies that are found then count as false alarms, so that the threshold flags too few
@@ -67,7 +67,7 @@ class TunedThresholdDetector(MetaDetector):
     See Also
     --------
     ConformalDetector : A promised false-alarm rate, without any labelled anomaly.
-    sklearn.model_selection.TunedThresholdClassifierCV : The like for classifiers.
+    sklearn.model_selection.TunedThresholdClassifierCV : The same for classifiers.
 
     Notes
     -----
@@ -179,7 +179,7 @@ class TunedThresholdDetector(MetaDetector):
     def _best_cut(self, anomaly, scores):
         """Offset halfway between two neighbouring scores, for the best objective."""
         n_anomalies, n_normals = np.sum(anomaly), np.sum(~anomaly)
-        # One candidate a distinct score, from no alarm to alarms only.
+        # One candidate per distinct score, from no alarm to alarms only.
         fpr, recall, cuts = roc_curve(anomaly, -scores, drop_intermediate=False)
         if self.objective == "fpr":
             best = np.flatnonzero(fpr <= self.target)[-1]

@@ -46,9 +46,9 @@ class SemiSupervisedKFold(_Splitter):
         cover every row once, as `cross_val_predict` wants. "train": they are in every training
         part and in no test part; the test parts then need labelled normals.
     shuffle : bool, default=True
-        Whether to shuffle the rows of each label before they are dealt out.
+        Whether to shuffle the rows of each label before they are assigned to folds.
     random_state : int, RandomState instance or None, default=None
-        Seed of the shuffle. `HalvingGridSearchCV` and its like ask for an int.
+        Seed of the shuffle. `HalvingGridSearchCV`, for one, requires an int.
 
     See Also
     --------
@@ -127,10 +127,10 @@ class SemiSupervisedKFold(_Splitter):
             raise ValueError("random_state has no effect without shuffle: leave it at None.")
 
     def _deal_rows(self, y, rng):
-        """Deal out the rows like cards, label by label without a break; -1: in no test part."""
+        """Assign rows to folds in turn, label by label without a break; -1: in no test part."""
         _check_enough(np.sum(y == -1), self.n_splits, "labelled anomalies (-1)")
         order = np.arange(len(y)) if rng is None else rng.permutation(len(y))
-        # Anomalies, normals, unlabelled: the last may drop out and leave the others well dealt.
+        # Anomalies, normals, unlabelled: the last may be dropped and leave the others even.
         order = order[np.argsort(np.where(y == 0, 2, y)[order], kind="stable")]
         fold = np.empty(len(y), dtype=int)
         fold[order] = np.arange(len(y)) % self.n_splits
@@ -168,8 +168,8 @@ class SemiSupervisedKFold(_Splitter):
 class RepeatedSemiSupervisedKFold(_Splitter):
     """`SemiSupervisedKFold` several times over, shuffled anew each time.
 
-    With a handful of labelled anomalies one set of folds is a lottery; the mean over several is
-    less so.
+    With a handful of labelled anomalies the result of one set of folds is noisy; the mean over
+    several is less so.
 
     Parameters
     ----------

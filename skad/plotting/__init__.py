@@ -1,4 +1,4 @@
-"""Pictures of detectors and partly labelled data, as scikit-learn's Displays.
+"""Plots of detectors and partly labelled data, as scikit-learn's Displays.
 
 The data stay on the display, so that `plot` draws again without computing again; the artists are
 kept as attributes ending in ``_``. matplotlib is imported when something is drawn.

@@ -96,7 +96,7 @@ class ScoreDistributionDisplay(Display):
         return display.plot(ax, **kwargs)
 
     def plot(self, ax=None, *, bins=40, **kwargs):
-        """Draw one histogram a label, on a logarithmic axis, and the threshold.
+        """Draw one histogram per label, on a logarithmic axis, and the threshold.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class ScoreDistributionDisplay(Display):
                     counts, edges, baseline=0.5, label=f"{text} ({len(scores)})", **options
                 )
         self.line_ = self.ax_.axvline(self.threshold, color="k", linestyle="--", label="threshold")
-        # Logarithmic, because alarms are few beside the mass of the normals.
+        # Logarithmic, because alarms are few compared to normals.
         self.ax_.set_yscale("log")
         self.ax_.set_ylim(bottom=0.7)
         self.ax_.set(xlabel="score (higher: more normal)", ylabel="rows", title=self.name)

@@ -131,7 +131,7 @@ def test_finds_the_anomalies_it_was_shown(blobs, options):
 def test_a_lone_label_counts_in_every_batch():
     rng = np.random.RandomState(0)
     X = rng.randn(1000, 4)
-    X[7, 0] = 3.0  # far out, but not alone there
+    X[7, 0] = 3.0  # an outlier, but not the only one
     y = np.zeros(1000, dtype=int)
     y[7] = -1
     det = SSDGM(**TINY | {"max_steps": 100, "lr": 1e-2}).fit(X, y)
