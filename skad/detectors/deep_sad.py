@@ -49,8 +49,8 @@ class DeepSAD(OutOfBagMixin, BalancedBatchesMixin, HypersphereDetector):
     bias : bool or "auto"
         Whether the encoder's layers have biases. Without them borders go through the mean of the
         table, which costs most where columns are few; with them a network may collapse onto the
-        centre, unless labelled anomalies hold against it. "auto" gives tables biases if anomalies
-        are labelled and the loss is "hypersphere".
+        centre, unless labelled anomalies hold against it. "auto" gives tables biases where anomalies
+        are labelled, but not with the paper's `loss`, pretraining or batch normalisation.
     mixup : float in [0, 1]
         Share of a batch's labelled anomalies that are replaced by a random point between two.
         Without `labeled_fraction` there is no such share.
@@ -102,9 +102,10 @@ class DeepSAD(OutOfBagMixin, BalancedBatchesMixin, HypersphereDetector):
     mixup: Annotated[float, Number(Real, 0, 1, closed="both")] = 0.5
 
     def _has_biases(self, y):
-        if self.bias == "auto":
-            return self.loss == "hypersphere" and self.image_shape is None and -1 in y
-        return self.bias
+        if self.bias != "auto":
+            return self.bias
+        of_the_paper = self.loss == "inverse" or self.pretrain_steps > 0 or self.batch_norm
+        return not of_the_paper and self.image_shape is None and -1 in y
 
     def _center_rows(self, rows, y):
         return rows if self.center == "all" else rows[y >= 0]
