@@ -49,7 +49,7 @@ class DeepSAD(OutOfBagMixin, BalancedBatchesMixin, HypersphereDetector):
     bias : bool or "auto"
         Whether the encoder's layers have biases. Without them borders go through the mean of the
         table, which costs most where columns are few; with them a network may collapse onto the
-        centre, unless labelled anomalies hold against it. "auto" gives tables biases where anomalies
+        centre, unless labelled anomalies hold against it. "auto" gives tables biases if anomalies
         are labelled, but not with the paper's `loss`, pretraining or batch normalisation.
     mixup : float in [0, 1]
         Share of a batch's labelled anomalies that are replaced by a random point between two.
