@@ -73,6 +73,8 @@ WRONG = {
     "labeled_fraction": NOT_FRACTION,
     "pretrain_steps": [-1, 1.5, True, "few", None],
     "batch_norm": NOT_BOOL,
+    "bias": [2, "yes", None, [True], 0.5],
+    "mixup": [-0.1, 1.1, True, "half", None, np.nan],
     "use_anomalies": NOT_BOOL,
     "share_encoder": NOT_BOOL,
     "repel": NOT_BOOL,
