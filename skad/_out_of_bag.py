@@ -16,7 +16,6 @@ LABELED_SHARE, UNLABELED_SHARE = 0.3, 0.2  # of the rows that a member leaves ou
 MAX_LEFT_OUT = 4096  # unlabelled rows are enough to rank among
 CANDIDATES = (25, 50, 100, 200, 400, 800)
 STEPS_PER_EPOCH = CANDIDATES[0]
-PATIENCE = 2  # candidates in a row that are no better than the best
 # A handful of left-out anomalies says little about the best step. So the average precision of s
 # steps is lowered by PULL / (labelled anomalies) * log2(s / USUAL) ** 2: with few labels what is
 # good for most tables is taken, and with many the left-out rows decide.
@@ -75,14 +74,13 @@ class StepChoice(Callback):
         self.X_, self.curve_, self.best_ = X.X, {}, None
 
     def on_epoch_end(self, net, **kwargs):
-        """Judge the members, and stop once they have got worse for a while."""
+        """Judge the members, and stop once they are past their best."""
         if net.n_steps_ not in CANDIDATES:
             return
         self._judge(net)
         best = max(self.curve_, key=self.curve_.get)
-        worse = list(self.curve_).index(best) < len(self.curve_) - PATIENCE
         rest = [1.0 - self._pull(n) for n in CANDIDATES if n > net.n_steps_]  # at the very best
-        if rest and (worse or max(rest) < self.curve_[best]):
+        if rest and (best != net.n_steps_ or max(rest) < self.curve_[best]):
             raise KeyboardInterrupt  # how skorch's callbacks ask for an orderly end
 
     def on_train_end(self, net, **kwargs):
