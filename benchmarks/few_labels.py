@@ -1,6 +1,7 @@
-"""Few labels on 24 data sets: DeepSAD() as it comes, beside what everybody has.
+"""Few labels on 24 data sets: DeepSAD with its defaults, beside what everybody has.
 
-Writes one row a data set, seed and detector to benchmarks/results/few_labels.csv and prints means.
+Writes one row per data set, seed and detector to benchmarks/results/few_labels.csv, and prints
+means.
 
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.few_labels
 """

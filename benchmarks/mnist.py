@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.metrics import roc_auc_score
 
 from skad import AMA, ESAD, GANomaly
@@ -45,10 +46,10 @@ def draw_reconstructions(title, detector, X, digit, labeled):
 
     unseen = next(d for d in (1, 2) if d != labeled)
     picks = np.concatenate([np.flatnonzero(digit == d)[:6] for d in (8, labeled, unseen)])
-    rows = next(detector._scaled_chunks(X[picks])).expand(detector.n_estimators, -1, -1)
-    fakes = detector.scoring_module_.network.decoder(
-        detector.scoring_module_.network.encoder(rows)
-    )[0]
+    module = detector.scoring_module_
+    rows = module.scaler(torch.tensor(X[picks], dtype=torch.float64)).float()
+    rows = rows.expand(detector.n_estimators, -1, -1)
+    fakes = module.network.decoder(module.network.encoder(rows))[0]
     figure, axes = plt.subplots(2, len(picks), figsize=(len(picks) * 0.6, 1.8))
     for axis, image in zip(axes.flat, [*rows[0], *fakes], strict=True):
         axis.imshow(image.reshape(28, 28), cmap="gray", vmin=rows.min(), vmax=rows.max())

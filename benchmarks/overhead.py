@@ -60,7 +60,7 @@ def bare_fit(X, y, n_members):
 
 
 def bare_scores(detector, scaled):
-    """Forward pass alone, in float64 on rows that are scaled already."""
+    """Forward pass alone, on rows that are scaled already."""
     with torch.no_grad():
         for chunk in scaled.split(1024):
             detector.scoring_module_.network(chunk.expand(detector.n_estimators, -1, -1))
@@ -85,10 +85,11 @@ def measure(n_members):
     X = rng.randn(N_ROWS, N_FEATURES)
     y = np.zeros(N_ROWS, dtype=np.int8)
     y[:20] = -1
-    detector = DeepSAD(n_estimators=n_members, max_steps=STEPS, random_state=0)
+    options = {"max_steps": STEPS, "bias": False, "mixup": 0.0}  # as the bare loop
+    detector = DeepSAD(n_estimators=n_members, random_state=0, **options)
     fit = ratio(lambda: detector.fit(X, y), lambda: bare_fit(X, y, n_members))
     X = np.tile(X, (4, 1))
-    scaled = detector.scoring_module_.scaler(torch.from_numpy(X))
+    scaled = detector.scoring_module_.scaler(torch.from_numpy(X)).float()
     score = ratio(lambda: detector.score_samples(X), lambda: bare_scores(detector, scaled))
     return {"members": n_members, "fit": round(fit, 3), "score": round(score, 3)}
 

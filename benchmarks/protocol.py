@@ -60,7 +60,7 @@ def few_labels(name, seed, labeled_share=0.05, max_rows=5000):
 
 
 def evaluate(make_detector, names=None, seeds=(0, 1, 2), labeled_share=0.05):
-    """Fit ``make_detector(seed)`` on every problem; a list of dicts, one a data set and seed."""
+    """Fit ``make_detector(seed)`` on every problem; a list of dicts, one per data set and seed."""
     rows = []
     for name in names if names is not None else dataset_names():
         for seed in seeds:

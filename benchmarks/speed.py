@@ -1,4 +1,4 @@
-"""Processor time of fit against DeepSAD's, every detector as it comes, taken in turns.
+"""Processor time of fit against DeepSAD's, every detector with its defaults, in turns.
 
 SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.speed
 """
