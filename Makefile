@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# The CPU build by name first: a plain `pip install torch` may bring gigabytes of GPU libraries.
+# A release by name, of which a CPU build is at hand: a plain `pip install torch` may bring gigabytes
+# of GPU libraries. An extra of pyproject.toml and torch make one set, installed in one call.
 TORCH ?= torch==2.13.0
 # Tiny networks are slower with several threads; a fixed number makes results repeatable.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint coverage test-oldest docs clean
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.plot
 	$(BIN)/python docs/examples/plot_demo.py
 
 test: $(VENV)/.test
@@ -22,7 +23,9 @@ lint: $(VENV)/.test
 coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing
 
-# The oldest supported set of dependencies, in an environment of its own.
+# The oldest supported set of dependencies, in an environment of its own. That set's torch is 2.6.0,
+# TORCH=torch==2.6.0; the default is newer, because on x86-64 Linux a package index may have that
+# release as a CUDA build only, with gigabytes of GPU libraries.
 test-oldest: .venv-oldest/.done
 	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal
 
@@ -33,26 +36,12 @@ docs: $(VENV)/.docs
 clean:
 	rm -rf $(VENV) .venv-oldest
 
-$(VENV)/.torch:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	touch $@
-
-$(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet -e '.[plot]'
-	touch $@
-
-$(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet -e '.[test]'
-	touch $@
-
-$(VENV)/.docs: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet -e '.[docs]'
+$(VENV)/.%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH) -e '.[$*]'
 	touch $@
 
 .venv-oldest/.done: requirements-oldest.txt pyproject.toml
-	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet $(TORCH)
-	.venv-oldest/bin/python -m pip install --quiet -r requirements-oldest.txt
-	.venv-oldest/bin/python -m pip install --quiet --no-deps -e .
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet $(TORCH) -r requirements-oldest.txt -e .
 	touch $@
