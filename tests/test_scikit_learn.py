@@ -1,5 +1,6 @@
 """Detectors in use: pipelines, searches, cross-validation, output, inspection."""
 
+import pickle
 import warnings
 
 import matplotlib.pyplot as plt
@@ -123,3 +124,13 @@ def test_permutation_importance():
     detector = DeepSAD(**{**FAST, "max_steps": 60}).fit(rows, Y)
     importance = permutation_importance(detector, rows, Y, n_repeats=3, random_state=0)
     assert importance.importances_mean.argmax() == 0
+
+
+def test_many_refits_of_one_object_change_nothing():
+    X, y, _ = make_problem()
+    detector = DeepSAD(n_estimators=2, max_steps=3, random_state=0).fit(X, y)
+    expected, size = detector.score_samples(X), len(pickle.dumps(detector))
+    for _ in range(30):
+        detector.fit(X, y)
+    assert np.array_equal(detector.score_samples(X), expected)
+    assert abs(len(pickle.dumps(detector)) - size) < 200
