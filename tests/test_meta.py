@@ -624,6 +624,40 @@ def test_infinite_scores_stay_finite_in_their_order(meta):
     assert set(meta.predict(X)) <= {-1, 1}
 
 
+@pytest.mark.parametrize("alpha", [0.001, 0.05])
+@pytest.mark.parametrize("method", ["split", "cross"])
+def test_finite_scores_keep_their_order_when_nothing_can_be_flagged(method, alpha):
+    """Too few rows, or so many infinite scores that the threshold would lie among them."""
+    X = np.r_[np.full(60, -np.inf), np.full(20, np.inf), np.arange(220.0)][:, None]
+    new = np.r_[np.linspace(-5, 230, 50), np.inf, -np.inf][:, None]
+    meta = ConformalDetector(Feature(), method=method, alpha=alpha, random_state=0)
+    with pytest.warns(ThresholdWarning, match="Nothing will be flagged"):
+        meta.fit(X)
+    decision = meta.decision_function(new)
+    assert np.isfinite(decision).all()
+    assert np.all(np.diff(decision[:51]) > 0)
+    assert 0 <= decision[-1] < decision[0]
+
+
+@pytest.mark.parametrize("infinite", [-np.inf, np.inf])
+@pytest.mark.parametrize(
+    "meta",
+    [
+        NormalOnlyDetector(Feature()),
+        TunedThresholdDetector(Feature(), random_state=0),
+        TunedThresholdDetector(Feature(), objective="recall", target=1.0, random_state=0),
+    ],
+    ids=["normal-only", "f_beta", "recall"],
+)
+def test_a_threshold_is_never_infinite(meta, infinite):
+    X = np.r_[np.full(280, infinite), np.arange(40.0)][:, None]
+    y = np.tile([-1, 0, 0, 0], 80)
+    new = np.r_[-np.inf, np.linspace(-5, 45, 50), np.inf][:, None]
+    decision = meta.fit(X, y).decision_function(new)
+    assert np.isfinite(decision).all()
+    assert np.all(np.diff(decision) > 0)
+
+
 class GivesNaN(BaseEstimator):
     def fit(self, X, y=None):
         self.fitted_ = True
@@ -665,5 +699,5 @@ def test_wrong_arguments_of_methods(fdr):
         detector.predict_batch(X, fdr=fdr)
     with pytest.raises(ValueError, match="cv=.* gives no split"):
         TunedThresholdDetector(IsolationForest(n_estimators=5), cv=[]).fit(X, y)
-    with pytest.warns(ThresholdWarning, match="Nothing will be flagged"):
+    with pytest.warns(ThresholdWarning, match=r"needs at least 1e\+300 calibration rows, got 75"):
         ConformalDetector(IsolationForest(n_estimators=5), alpha=1e-320).fit(X, y)

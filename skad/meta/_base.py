@@ -98,9 +98,11 @@ def scores_of(estimator, X):
 
 
 def finite_offset(offset, scores):
-    """Move an offset up to the lowest finite score: far below it finite scores would all tie."""
-    finite = scores[scores > -HUGE]
-    return float(max(offset, finite.min())) if len(finite) else float(offset)
+    """Move an offset to the nearest finite score: far from them finite scores would all tie."""
+    finite = scores[np.abs(scores) < HUGE]
+    if len(finite):
+        offset = np.clip(offset, finite.min(), np.nextafter(finite.max(), np.inf))
+    return float(offset)
 
 
 def fit_clone(estimator, X, y, rows, seed):

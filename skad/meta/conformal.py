@@ -183,19 +183,21 @@ class ConformalDetector(MetaDetector):
         n = len(scores)
         # Compared as p-values are, so that rounding cannot make the two differ.
         self._rank = int(np.sum(np.arange(1, n + 2) / (n + 1) <= self.alpha))
+        self._lowest = -HUGE
         if self._rank and scores[self._rank - 1] > -HUGE:
             self.offset_ = float(scores[self._rank - 1]) if len(self.estimators_) == 1 else 0.0
             return
         needed = np.ceil(1 / max(self.alpha, 1e-300)) - 1
-        cause = f"alpha={self.alpha} needs at least {needed:.0f} calibration rows, got {n}"
+        cause = f"alpha={self.alpha} needs at least {needed:.15g} calibration rows, got {n}"
         if self._rank:
             cause = f"more than a share of alpha={self.alpha} of {n} rows scores minus infinity"
         self._rank = 0
         # Far below every score, yet near enough to leave decision_function its digits.
-        finite = scores[scores > -HUGE] if np.any(scores > -HUGE) else np.zeros(1)
-        self.offset_ = -1e6 * float(finite[-1] - finite[0] + abs(finite[0]))
+        finite = scores[np.abs(scores) < HUGE]
+        self._lowest, highest = finite[[0, -1]] if len(finite) else (0.0, 0.0)
+        self.offset_ = -1e6 * float(highest - self._lowest + abs(self._lowest))
         if len(self.estimators_) == 1:
-            self.offset_ += float(finite[0])
+            self.offset_ += float(self._lowest)
         warnings.warn(
             f"Nothing will be flagged: {cause}. Pass more rows, raise alpha or calibration_size, "
             "or set method='cross'.",
@@ -223,7 +225,7 @@ class ConformalDetector(MetaDetector):
         if len(scores) == 1:
             return scores[0]
         rank = max(self._rank, 1)
-        lowest = [calibration[:rank] for calibration in self.calibration_scores_]
+        lowest = [np.maximum(c[:rank], self._lowest) for c in self.calibration_scores_]
         gap = np.empty(len(scores[0]))
         chunk = 1 + 2**22 // sum(map(len, lowest))
         for start in range(0, len(gap), chunk):
