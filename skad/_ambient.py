@@ -21,7 +21,8 @@ def plain_torch(function):
             undo.append(torch.inference_mode(False))
         if not torch.is_grad_enabled():
             undo.append(torch.enable_grad())
-        if torch.get_default_device().type != "cpu":
+        # Asked of a tensor: get_default_device() of torch 2.6 knows nothing of `with torch.device`.
+        if torch.empty(0).device.type != "cpu":
             undo.append(torch.device("cpu"))
         if not undo:
             return function(*args, **kwargs)
