@@ -8,7 +8,13 @@ from .detectors.esad import ESAD
 from .detectors.ganomaly import GANomaly
 from .detectors.ssad import SSAD
 from .detectors.ssdgm import SSDGM
-from .meta import ConformalDetector, NormalOnlyDetector, TunedThresholdDetector
+from .meta import (
+    ClassifierDetector,
+    ConformalDetector,
+    NormalOnlyDetector,
+    TunedThresholdDetector,
+    VotingDetector,
+)
 
 __version__ = "0.1.0.dev0"
 
@@ -18,10 +24,12 @@ __all__ = [
     "SSAD",
     "SSDGM",
     "Autoencoder",
+    "ClassifierDetector",
     "ConformalDetector",
     "DeepSAD",
     "DeepSVDD",
     "GANomaly",
     "NormalOnlyDetector",
     "TunedThresholdDetector",
+    "VotingDetector",
 ]

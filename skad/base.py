@@ -128,7 +128,7 @@ class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
 
     _drops_anomalies = False  # True for a method that learns from the other rows only
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)  # of the parts of a meta-estimator
     def fit(self, X, y=None):
         """Fit the detector.
 

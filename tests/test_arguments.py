@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import Ridge
 from torch import nn
 
 import skad
@@ -100,6 +101,7 @@ for name in ["latent_weight", "reconstruction_weight", "simplex_weight", "penalt
     WRONG[name] = NOT_NEGATIVE
 for name in ["C_normal", "C_anomaly"]:
     WRONG[name] = NOT_POSITIVE
+FOREST = IsolationForest(n_estimators=5)
 OF_META = {
     "estimator": [3, None, "forest", object()],
     "unlabeled": NOT_CHOICE,
@@ -113,17 +115,24 @@ OF_META = {
     "objective": NOT_CHOICE,
     "beta": NOT_POSITIVE,
     "target": [-0.1, 1.1, True, "low", np.nan],
+    "clean": [-0.1, 1, True, "all", None, np.nan],
+    "estimators": [3, "forest", (), [], [FOREST], [("a", FOREST, 1)], [(1, FOREST)]]
+    + [[("a", None)], [("a", 3)], [("a", FOREST), ("a", FOREST)], [("a__b", FOREST)]]
+    + [[("weights", FOREST)], [("a", "drop")], [("a", "dropped")]],
+    "weights": [3, "equal", [1, 2, 3], [1], [1, -1], [0, 0], [1, np.nan], [1, "a"], [[1, 1]]],
 }
 
 
 def cases():
     for name in skad.__all__:
         cls = getattr(skad, name)
-        meta = not hasattr(cls, "contamination") or "estimator" in cls._parameter_constraints
-        table = OF_META if meta else WRONG
+        table = OF_META if cls.__module__.startswith("skad.meta") else WRONG
         for parameter in cls._parameter_constraints:
             for value in table[parameter]:
-                yield cls, parameter, value
+                if not (cls is skad.ClassifierDetector and value is None and "est" in parameter):
+                    yield cls, parameter, value
+    yield from ((skad.ClassifierDetector, "estimator", value) for value in (FOREST, Ridge()))
+    yield skad.ClassifierDetector, "clean", 1.5
 
 
 CASES = list(cases())
@@ -142,8 +151,10 @@ def test_wrong_argument_is_named(cls, parameter):
     values = [v for c, p, v in CASES if c is cls and p == parameter]
     for value in values:
         options = {"max_steps": 2, "n_estimators": 2} if issubclass(cls, BaseDeepDetector) else {}
-        if "estimator" in cls._parameter_constraints:
-            options["estimator"] = IsolationForest(n_estimators=5)
+        if "estimator" in cls._parameter_constraints and cls is not skad.ClassifierDetector:
+            options["estimator"] = FOREST
+        if cls is skad.VotingDetector:
+            options["estimators"] = [("a", FOREST), ("b", FOREST)]
         if parameter == "target":
             options["objective"] = "fpr"
         detector = cls(**{**options, parameter: value})

@@ -9,7 +9,11 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import SkipTestWarning, UndefinedMetricWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -28,6 +32,9 @@ FAST = {
     "latent_dim": 4,
     "lr": 0.01,
 }
+TREES = ExtraTreesClassifier(
+    30, bootstrap=True, min_samples_leaf=2, class_weight="balanced_subsample"
+)
 # Settings per detector; any other public one is checked with its defaults (deep ones with FAST).
 CONFIGURATIONS = {
     "Autoencoder": [{"lr": 1e-3}, {"lr": 1e-3, "batch_norm": True, "n_estimators": 1}],
@@ -42,6 +49,19 @@ CONFIGURATIONS = {
             "labeled_fraction": None,
             "n_estimators": 1,
         },
+    ],
+    "ClassifierDetector": [
+        {"estimator": TREES},
+        {"estimator": clone(TREES).set_params(class_weight=None), "clean": 0.2},
+        {"estimator": make_pipeline(StandardScaler(), SVC())},
+    ],
+    "VotingDetector": [
+        {
+            "estimators": [
+                ("deep", skad.DeepSAD(**FAST)),
+                ("trees", skad.ClassifierDetector(TREES)),
+            ]
+        }
     ],
     "DeepSAD": [
         {},

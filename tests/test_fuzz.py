@@ -7,7 +7,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 
 import skad
 from skad.base_deep import BaseDeepDetector
@@ -18,7 +20,13 @@ DETECTORS = [
     cls(random_state=0, **(TINY if issubclass(cls, BaseDeepDetector) else {}))
     for cls in (getattr(skad, name) for name in skad.__all__)
     if "contamination" in cls._parameter_constraints
-    and "estimator" not in cls._parameter_constraints
+    and cls not in (skad.NormalOnlyDetector, skad.ClassifierDetector, skad.VotingDetector)
+]
+TREES = skad.ClassifierDetector(ExtraTreesClassifier(5, bootstrap=True), random_state=0)
+DETECTORS += [
+    TREES,
+    skad.ClassifierDetector(LogisticRegression(), random_state=0),
+    skad.VotingDetector([("deep", skad.DeepSAD(**TINY)), ("trees", TREES)], random_state=0),
 ]
 FAR = [-1.7e308, -1e30, -1.0, 0.0, 5e-324, 1e-160, 1e3, 1e154, 1.7e308]
 # More by hand: SKAD_FUZZ_EXAMPLES=3000 pytest tests/test_fuzz.py

@@ -1,11 +1,20 @@
 """Meta-estimators: other detectors' scores with a threshold or training rows of one's choice.
 
-All of them hand X to the inner estimator as it is, so that missing values, text columns and data
-frames are the inner pipeline's business, and give a seed to whatever it leaves unseeded.
+Those about a threshold or training rows hand X to the inner estimator as it is, so that missing
+values, text columns and data frames are the inner pipeline's business. `ClassifierDetector` and
+`VotingDetector` take numbers, as detectors do. All give a seed to what their parts leave unseeded.
 """
 
+from .classifier import ClassifierDetector
 from .conformal import ConformalDetector
 from .normal_only import NormalOnlyDetector
 from .tuned_threshold import TunedThresholdDetector
+from .voting import VotingDetector
 
-__all__ = ["ConformalDetector", "NormalOnlyDetector", "TunedThresholdDetector"]
+__all__ = [
+    "ClassifierDetector",
+    "ConformalDetector",
+    "NormalOnlyDetector",
+    "TunedThresholdDetector",
+    "VotingDetector",
+]

@@ -105,7 +105,7 @@ def finite_offset(offset, scores):
     return float(offset)
 
 
-def fit_clone(estimator, X, y, rows, seed):
+def fit_clone(estimator, X, y, rows, seed, **fit_params):
     """Fit a clone on some rows; whatever the user left unseeded gets the seed."""
     estimator = clone(estimator)
     unseeded = [
@@ -118,4 +118,4 @@ def fit_clone(estimator, X, y, rows, seed):
     with labels_judged_before(), preserve_global_generators():
         # OneClassSVM, for one, draws from numpy's global generator and has no random_state.
         seed_everything(seed)
-        return estimator.fit(_safe_indexing(X, rows), y[rows])
+        return estimator.fit(_safe_indexing(X, rows), y[rows], **fit_params)

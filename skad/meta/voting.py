@@ -1,0 +1,167 @@
+"""A committee: the mean of several detectors' standardised scores."""
+
+from dataclasses import field
+from typing import Annotated, Any
+
+import numpy as np
+from sklearn.utils import Bunch
+from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.parallel import Parallel, delayed
+
+from .._parameters import NJobs, RandomState
+from .._random import draw_seed, member_seeds
+from ..base import BaseDetector
+from ..detectors.deep_sad import DeepSAD
+from ..detectors.esad import ESAD
+from ._base import HUGE, fit_clone, scores_of
+from .classifier import ClassifierDetector
+
+
+class VotingDetector(_BaseComposition, BaseDetector):
+    """Combine detectors of different kinds: the mean of their standardised scores.
+
+    Each part's scores, minus their median and divided by their standard deviation over the
+    training rows not labelled as anomalies, are averaged. Parts that err on different rows make a
+    committee that is better than each of them.
+
+    Parameters
+    ----------
+    estimators : list of (str, estimator) tuples, default=None
+        Names and detectors: anything with `fit` and `score_samples`, higher meaning more normal,
+        or "drop". None: `DeepSAD`, `ClassifierDetector` and `ESAD` as they come.
+    weights : array-like of shape (n_estimators,), default=None
+        Weights of the parts, dropped ones included. None: all the same.
+    n_jobs : int, default=None
+        Fits at the same time, as in scikit-learn; results do not depend on it, up to rounding.
+    random_state : int, RandomState instance or None, default=None
+        Seeds what the parts leave unseeded, each by its own seed; the first part's is this one.
+    {parameters}
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The fitted parts, without the dropped ones.
+    named_estimators_ : Bunch
+        The fitted parts by name.
+    locations_, spreads_ : ndarray of shape (n_estimators,)
+        Median and standard deviation of each part's scores.
+    weights_ : ndarray of shape (n_estimators,)
+        Weights of the fitted parts, which sum to 1.
+    {attributes}
+
+    See Also
+    --------
+    sklearn.ensemble.VotingClassifier : The same for classifiers.
+
+    References
+    ----------
+    .. [1] Aggarwal, C. C., and Sathe, S. (2017). Outlier Ensembles: An Introduction. Springer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.ensemble import IsolationForest
+    >>> from skad import ClassifierDetector, NormalOnlyDetector, VotingDetector
+    >>> X = np.r_[np.random.default_rng(0).normal(size=(200, 2)), [[5, 5], [6, 5], [5, 6]]]
+    >>> y = np.r_[np.zeros(200, dtype=int), [-1, -1, -1]]
+    >>> detector = VotingDetector(
+    ...     [("trees", ClassifierDetector()), ("forest", NormalOnlyDetector(IsolationForest()))],
+    ...     random_state=0,
+    ... )
+    >>> detector.fit(X, y).predict([[0.0, 0.0], [6.0, 6.0]])
+    array([ 1, -1])
+    """
+
+    estimators: list | None = field(default=None, kw_only=False)
+    weights: Annotated[Any, "array-like", None] = None
+    n_jobs: NJobs = None
+    random_state: RandomState = None
+
+    def get_params(self, deep=True):
+        """Get the parameters, and with `deep` the parts by name and their parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+
+        Returns
+        -------
+        dict
+        """
+        return self._get_params("estimators", deep=deep)
+
+    def set_params(self, **params):
+        """Set parameters, parts by name, and parameters of parts as ``name__parameter``.
+
+        Parameters
+        ----------
+        **params : keyword arguments
+            A part of "drop" is left out.
+
+        Returns
+        -------
+        self : object
+        """
+        return self._set_params("estimators", **params)
+
+    def _fit(self, X, y):
+        parts, weights = self._checked_parts()
+        seeds = member_seeds(draw_seed(self.random_state), len(parts))
+        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+            delayed(fit_clone)(part, X, y, np.arange(len(y)), seed)
+            for (_, part), seed in zip(parts, seeds, strict=True)
+            if part != "drop"
+        )
+        fitted = [k for k, (_, part) in enumerate(parts) if part != "drop"]
+        self.named_estimators_ = Bunch(
+            **{parts[k][0]: part for k, part in zip(fitted, self.estimators_, strict=True)}
+        )
+        self.weights_ = weights[fitted] / weights[fitted].sum()
+        scores = np.array([scores_of(part, X) for part in self.estimators_])
+        usual = scores[:, y != -1]
+        self.locations_ = np.median(usual, axis=1)
+        spreads = usual.std(axis=1)
+        constant = spreads <= 1e-12 * np.abs(usual).max(axis=1)  # or differs by rounding alone
+        self.spreads_ = np.where(constant, 1.0, spreads)
+        return self._combined(scores)
+
+    def _score_samples(self, X):
+        return self._combined(scores_of(part, X) for part in self.estimators_)
+
+    def _combined(self, scores):
+        """Weighted mean of the parts' scores, standardised."""
+        total = 0.0
+        parts = zip(scores, self.locations_, self.spreads_, self.weights_, strict=True)
+        for part, location, spread, weight in parts:
+            total = total + weight * ((part - location) / spread)
+        return np.clip(total, -HUGE, HUGE)
+
+    def _checked_parts(self):
+        """Return the named parts and their weights, once they are known to make a committee."""
+        parts = self.estimators
+        if parts is None:
+            parts = [("deep_sad", DeepSAD()), ("trees", ClassifierDetector()), ("esad", ESAD())]
+        pairs = all(isinstance(p, (tuple, list)) and len(p) == 2 for p in parts)
+        if not parts or not pairs or not all(isinstance(name, str) for name, _ in parts):
+            raise ValueError(f"estimators must be a list of (name, detector) pairs, got {parts!r}.")
+        try:
+            self._validate_names([name for name, _ in parts])
+        except ValueError as error:
+            raise ValueError(f"estimators have names that cannot be used: {error}") from error
+        for name, part in parts:
+            if part != "drop" and not (hasattr(part, "fit") and hasattr(part, "score_samples")):
+                raise ValueError(
+                    f"estimators must be detectors with fit and score_samples, or 'drop'; "
+                    f"{name!r} is {part!r}."
+                )
+        weights = np.ones(len(parts)) if self.weights is None else np.asarray(self.weights)
+        valid = weights.dtype.kind in "iuf" and weights.shape == (len(parts),)
+        used = np.array([part != "drop" for _, part in parts])
+        if not valid or not np.isfinite(weights).all() or weights.min() < 0:
+            raise ValueError(
+                f"weights must be {len(parts)} numbers, none of them negative, got "
+                f"{self.weights!r}."
+            )
+        if not weights[used].sum() > 0:
+            raise ValueError("estimators and weights leave no part to vote.")
+        return parts, weights.astype(np.float64)
