@@ -56,6 +56,8 @@ def of_settings(table, settings):
 
 def means(table, columns="setting", values="ap"):
     """Mean figure, methods as rows, in descending order of the row mean."""
+    if not len(table):
+        return pd.DataFrame()
     order = list(dict.fromkeys(table[columns]))
     pivot = table.pivot_table(values, "method", columns, observed=True)[order]
     return pivot.loc[pivot.mean(axis=1).sort_values(ascending=False).index]
@@ -103,7 +105,9 @@ def where_it_loses(table, peers):
 
 
 def markdown(frame, digits=3):
-    """Turn a data frame into a Markdown table."""
+    """Turn a data frame into a Markdown table; nothing where it is empty."""
+    if not frame.size:
+        return ""
 
     def cell(value):
         if isinstance(value, str):
@@ -217,7 +221,10 @@ def sections(table):
     for setting in others:
         part = of_settings(table, [setting])
         yield f"{setting}, AP", markdown(means(part))
-    wrong = means(of_settings(table, ["r = 10 %", "r = 10 %, 20 % wrong"]))
+    wrong = table[table["setting"].isin(["r = 10 %", "r = 10 %, 20 % wrong"])]
+    # Of the same tables and seeds.
+    wrong = wrong[wrong["seed"].isin(wrong.loc[wrong["setting"] != "r = 10 %", "seed"])]
+    wrong = means(of_settings(wrong, ["r = 10 %", "r = 10 %, 20 % wrong"]))
     if wrong.shape[1] == 2:
         kept = (wrong.iloc[:, 1] / wrong.iloc[:, 0]).dropna().sort_values(ascending=False)
         yield "Share of AP that is kept with 20 % wrong labels", markdown(kept.to_frame("kept"))
@@ -239,7 +246,7 @@ def part_of_cost(table):
 
 def main(name="few_labels.csv"):
     table = read(results_path(name))
-    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections(table))
+    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections(table) if body)
     stem = name.removesuffix("few_labels.csv")
     results_path(f"{stem}report.md").write_text("# The benchmark\n\n" + text + "\n")
     percent = [100 * share for share in SHARES.values()]
