@@ -91,16 +91,17 @@ def cross_val_predict(
         delayed(_fit_and_predict)(estimator, X, y, train, test, seed, method)
         for train, test in splits
     )
-    answers, locations, spreads = zip(*folds, strict=True)
-    if method != "predict":
-        answers = [
-            np.clip((a - location) / spread * np.mean(spreads) + np.mean(locations), -HUGE, HUGE)
-            for a, location, spread in folds
-        ]
+    answers = [answer for answer, *_ in folds] if method == "predict" else _on_one_scale(folds)
     result = np.empty(len(y), dtype=np.result_type(*answers))
     for (_, test), answer in zip(splits, answers, strict=True):
         result[test] = answer
     return result
+
+
+def _on_one_scale(folds):
+    """Shift and stretch each fold's scores, so that all folds have the same median and spread."""
+    location, spread = np.mean([fold[1:] for fold in folds], axis=0)
+    return [np.clip((s - m) / d * spread + location, -HUGE, HUGE) for s, m, d in folds]
 
 
 def _checked_splits(cv, X, y, groups):
