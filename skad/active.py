@@ -60,9 +60,10 @@ def query(estimator, X, y, n=10, *, strategy="top", random_state=None):
 
     Notes
     -----
-    In ``benchmarks/active.py`` "top" finds most anomalies, and what it shows are also good labels
-    to learn from: an anomaly that was found teaches its kind, and a normal row that looked
-    anomalous teaches a false alarm.
+    In ``benchmarks/active.py`` "top" and "diverse" find about the same, 1.6 times as many anomalies
+    as isolation forest's most anomalous rows, and "uncertain" far fewer. As labels to learn from,
+    rows that look anomalous are worth more than random ones where anomalies are rare. Where there
+    are more than can be shown, they may all be of one kind, and random rows can teach more.
 
     Examples
     --------
