@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 # Tiny networks are slower with several threads; a fixed number makes results repeatable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint coverage test-oldest docs clean
+.PHONY: demo test lint coverage test-oldest docs peers report clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python docs/examples/plot_demo.py
@@ -33,8 +33,15 @@ test-oldest: .venv-oldest/.done
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# What skad is compared with, in an environment of its own: the packages disagree about versions.
+peers: .venv-peers/.done
+
+# Tables and pictures of the benchmark, from its csv.
+report: $(VENV)/.benchmark
+	$(BIN)/python -m benchmarks.report
+
 clean:
-	rm -rf $(VENV) .venv-oldest
+	rm -rf $(VENV) .venv-oldest .venv-peers
 
 $(VENV)/.%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,4 +51,11 @@ $(VENV)/.%: pyproject.toml
 .venv-oldest/.done: requirements-oldest.txt pyproject.toml
 	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet $(TORCH) -r requirements-oldest.txt -e .
+	touch $@
+
+.venv-peers/.done: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip install --quiet $(TORCH) -e . catboost imbalanced-learn xgboost \
+		pyod anomatools numba pandas tqdm
+	.venv-peers/bin/python -m pip install --quiet --no-deps deepod
 	touch $@

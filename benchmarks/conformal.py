@@ -11,9 +11,7 @@ Problems: real normals without replacement, Gaussians, and counts with heavy tie
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.conformal
 """
 
-import csv
 import time
-from pathlib import Path
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
@@ -23,14 +21,14 @@ from sklearn.svm import OneClassSVM
 
 from skad import ConformalDetector
 
-from .protocol import load
+from .problems import load
+from .protocol import write
 
 REAL = ["2_annthyroid", "23_mammography", "30_satellite", "32_shuttle"]
 ALPHAS = np.array([0.01, 0.05, 0.1])
 GRID = np.arange(1, 100) / 100
 FDRS = np.array([0.05, 0.1, 0.2])
 N_REPEATS = 200
-RESULTS = Path(__file__).parent / "results" / "conformal.csv"
 
 
 def sampler(problem):
@@ -129,11 +127,7 @@ def main():
             results.extend(measure(problem, method))
             for result in results[-7:]:
                 print(*result.values(), sep="  ", flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, results[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(results)
+    write("conformal.csv", results)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""ESAD's figures, one sub-command each: few_labels, odds, steadiness.
+"""ESAD's figures, one sub-command each: odds, steadiness.
 
 SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.esad odds
 
@@ -6,7 +6,6 @@ Tables go to benchmarks/results/esad_*.csv.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,9 @@ from sklearn.metrics import roc_auc_score
 
 from skad import ESAD
 
-from .protocol import dataset_names, evaluate, few_labels, load
+from .problems import few_labels, load
+from .protocol import write
 
-RESULTS = Path(__file__).parent / "results"
 # Held-out AUC of the official Deep SAD code on the same split rule, five seeds, and the AUC of
 # ESAD's paper, whose test rows may not be held out.
 OFFICIAL_DEEP_SAD = {
@@ -34,23 +33,6 @@ PUBLISHED_ESAD = {
     "satimage-2": 0.999,
     "shuttle": 0.991,
 }
-
-
-def run_few_labels(args):
-    """Few-label protocol with 5 % of the anomalies labelled, and with none."""
-    parts = []
-    for name in dataset_names():
-        for share in (0.05, 0.0):
-            rows = evaluate(lambda s: ESAD(random_state=s), [name], args.seeds, share)
-            parts.append(pd.DataFrame(rows).assign(labeled_share=share))
-        save(pd.concat(parts), "few_labels")
-    table = pd.concat(parts).pivot_table(
-        index="dataset", columns="labeled_share", values=["auc", "ap"]
-    )
-    print(table.round(3).to_string())
-    for what, half in (("chosen on", slice(1, None, 2)), ("held out", slice(0, None, 2))):
-        print(what, table.loc[dataset_names()[half]].mean().round(4).to_dict())
-    print("all 24", table.mean().round(4).to_dict())
 
 
 def odds_problem(name, seed):
@@ -75,7 +57,7 @@ def run_odds(args):
             detector = ESAD(random_state=seed).fit(X, y)
             auc = roc_auc_score(anomaly, -detector.decision_function(X_test))
             rows.append({"dataset": name, "seed": seed, "auc": auc})
-    save(pd.DataFrame(rows), "odds")
+    write("esad_odds.csv", rows)
     table = pd.DataFrame(rows).groupby("dataset").auc.agg(["mean", "std"])
     table["official_deep_sad"] = pd.Series(OFFICIAL_DEEP_SAD)
     table["published_esad"] = pd.Series(PUBLISHED_ESAD)
@@ -87,27 +69,21 @@ def run_steadiness(args):
     """Spread of AUC over seeds of the detector, on one split; a loss that is not finite raises."""
     rows = []
     for name in ("6_cardio", "38_thyroid", "30_satellite", "40_vowels", "29_Pima"):
-        X, y, X_test, anomaly, _ = few_labels(name, 0)
+        X, y, X_test, anomaly, *_ = few_labels(name, 0)
         for seed in args.seeds:
             detector = ESAD(random_state=seed).fit(X, y)
             auc = roc_auc_score(anomaly, -detector.decision_function(X_test))
             rows.append({"dataset": name, "seed": seed, "auc": auc})
-    save(pd.DataFrame(rows), "steadiness")
+    write("esad_steadiness.csv", rows)
     for n_seeds in (10, 20):
         table = pd.DataFrame([row for row in rows if row["seed"] < n_seeds])
         print(n_seeds, "seeds")
         print(table.groupby("dataset").auc.agg(["mean", "std", "count"]).round(4).to_string())
 
 
-def save(table, name):
-    RESULTS.mkdir(exist_ok=True)
-    table.round(6).to_csv(RESULTS / f"esad_{name}.csv", index=False)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     commands = {
-        "few_labels": (run_few_labels, 3),
         "odds": (run_odds, 5),
         "steadiness": (run_steadiness, 20),
     }

@@ -1,47 +1,21 @@
-"""AMA and GANomaly: few labels on 24 data sets, steadiness, 20 seeds.
+"""AMA and GANomaly: steadiness, 20 seeds.
 
 Writes csv files to benchmarks/results.
 
-    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.gans tables|steady|seeds
+    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.gans steady|seeds
 """
 
 import sys
 
 import numpy as np
-from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
-from skad import AMA, DeepSAD, GANomaly
+from skad import AMA, GANomaly
 
-from .protocol import dataset_names, evaluate, few_labels, mean, write
+from .problems import few_labels
+from .protocol import write
 
 METHODS = {"AMA": AMA, "GANomaly": GANomaly}
-DETECTORS = {
-    "AMA, labels": (lambda seed: AMA(random_state=seed), 0.05),
-    "GANomaly, no labels": (lambda seed: GANomaly(random_state=seed), 0.0),
-    "AMA, no labels": (lambda seed: AMA(random_state=seed), 0.0),
-    "GANomaly, labels": (lambda seed: GANomaly(random_state=seed), 0.05),
-    "DeepSAD, labels": (lambda seed: DeepSAD(random_state=seed), 0.05),
-    "IsolationForest": (lambda seed: IsolationForest(random_state=seed), 0.0),
-}
-
-
-def tables(*seeds):
-    """Few labels; means over all sets, the half that chose the defaults and the other half."""
-    names = dataset_names()
-    halves = {"all": names, "chosen on": names[::2], "held out": names[1::2]}
-    rows = []
-    for seed in map(int, seeds or (0, 1, 2)):
-        for title, (make, share) in DETECTORS.items():
-            found = evaluate(make, names, (seed,), share)
-            rows += [{"detector": title, "labeled_share": share, **row} for row in found]
-            write(f"gans_tables_{'_'.join(seeds)}.csv" if seeds else "gans_tables.csv", rows)
-            for half, members in halves.items():
-                mine = [r for r in rows if r["detector"] == title and r["dataset"] in members]
-                figures = [mean(mine, key) for key in ("auc", "ap", "fit_s")]
-                print(
-                    "{:20s} {:10s} {:.3f} {:.3f} {:.2f} s".format(title, half, *figures), flush=True
-                )
 
 
 def steady(n_seeds=10):
@@ -49,7 +23,7 @@ def steady(n_seeds=10):
     rows = []
     for title, method in METHODS.items():
         for name in ("6_cardio", "38_thyroid", "30_satellite"):
-            X, y, X_test, anomaly, _ = few_labels(name, 0, 0.05)
+            X, y, X_test, anomaly, *_ = few_labels(name, 0, 0.05)
             aucs = []
             for seed in range(n_seeds):
                 score = -method(random_state=seed).fit(X, y).decision_function(X_test)

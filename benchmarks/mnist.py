@@ -16,7 +16,8 @@ from sklearn.metrics import roc_auc_score
 
 from skad import AMA, ESAD, GANomaly
 
-from .protocol import data_folder, write
+from .problems import data_folder
+from .protocol import write
 
 DETECTORS = {
     "ESAD": ESAD(image_shape=(1, 28, 28), random_state=0),

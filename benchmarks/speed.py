@@ -9,7 +9,8 @@ import numpy as np
 
 from skad import AMA, ESAD, SSAD, SSDGM, DeepSAD, GANomaly
 
-from .protocol import few_labels, write
+from .problems import few_labels
+from .protocol import write
 
 DETECTORS = (DeepSAD, ESAD, AMA, GANomaly, SSDGM, SSAD)
 N_TURNS = 5

@@ -15,7 +15,8 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import average_precision_score
 from sklearn.svm import OneClassSVM
 
-from benchmarks.protocol import evaluate, few_labels, load, mean, write
+from benchmarks.problems import few_labels, load
+from benchmarks.protocol import evaluate, mean, write
 from skad import SSAD
 from tests.detectors import test_ssad as problems
 
@@ -168,7 +169,7 @@ def large():
     """A sample solved exactly, against a Nystroem map with the linear problem; a million rows."""
     rows = []
     for name in ("10_cover", "32_shuttle", "23_mammography", "5_campaign"):
-        X, y, X_test, anomaly, _ = few_labels(name, 0, max_rows=20000)
+        X, y, X_test, anomaly, *_ = few_labels(name, 0, max_rows=20000)
         for method, fit in (
             ("exact", lambda X, y: SSAD(max_samples=20000).fit(X, y)),
             ("default sample", lambda X, y: SSAD(random_state=0).fit(X, y)),

@@ -11,9 +11,7 @@ A problem takes about half a minute on one core.
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.tuning
 """
 
-import csv
 import time
-from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import ParameterGrid
@@ -27,7 +25,8 @@ from skad.metrics import (
 )
 from skad.model_selection import SemiSupervisedKFold
 
-from .protocol import few_labels
+from .problems import few_labels
+from .protocol import write
 
 SETS = [
     "29_Pima",
@@ -51,11 +50,10 @@ SCORES = {
     "partial_auc": partial_roc_auc_score,
     "precision_at_k": precision_at_k_score,
 }
-RESULTS = Path(__file__).parent / "results" / "tuning.csv"
 
 
 def run_problem(name, seed):
-    X, y, X_test, anomaly, truth = few_labels(name, seed)
+    X, y, X_test, anomaly, truth, _ = few_labels(name, seed)
     truth, truth_test = np.where(truth, -1, 1), np.where(anomaly, -1, 1)
     few, full, held_out = [], [], []
     start = time.perf_counter()
@@ -93,14 +91,7 @@ def main():
                 {k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()},
                 flush=True,
             )
-            RESULTS.parent.mkdir(exist_ok=True)
-            with RESULTS.open("w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(
-                    {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
-                    for row in rows
-                )
+            write("tuning.csv", rows)
     for column in list(rows[0])[3:-1]:
         print(f"{column:20s}{np.mean([row[column] for row in rows]):.4f}")
 

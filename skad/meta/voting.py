@@ -4,6 +4,10 @@ from dataclasses import field
 from typing import Annotated, Any
 
 import numpy as np
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.parallel import Parallel, delayed
@@ -28,9 +32,11 @@ class VotingDetector(_BaseComposition, BaseDetector):
     ----------
     estimators : list of (str, estimator) tuples, default=None
         Names and detectors: anything with `fit` and `score_samples`, higher meaning more normal,
-        or "drop". None: `DeepSAD`, `ClassifierDetector` and `ESAD` as they come.
+        or "drop". None: `DeepSAD`, `ESAD`, `ClassifierDetector` as they come, and a
+        `ClassifierDetector` of a logistic regression on 300 Nystroem features of an RBF kernel.
     weights : array-like of shape (n_estimators,), default=None
-        Weights of the parts, dropped ones included. None: all the same.
+        Weights of the parts, dropped ones included. None: all the same; with ``estimators=None``
+        the trees of `ClassifierDetector` weigh as much as both networks.
     n_jobs : int, default=None
         Fits at the same time, as in scikit-learn; results do not depend on it, up to rounding.
     random_state : int, RandomState instance or None, default=None
@@ -105,7 +111,7 @@ class VotingDetector(_BaseComposition, BaseDetector):
         return self._set_params("estimators", **params)
 
     def _fit(self, X, y):
-        parts, weights = self._checked_parts()
+        parts, weights = self._checked_parts(len(X))
         seeds = member_seeds(draw_seed(self.random_state), len(parts))
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_clone)(part, X, y, np.arange(len(y)), seed)
@@ -136,11 +142,20 @@ class VotingDetector(_BaseComposition, BaseDetector):
             total = total + weight * ((part - location) / spread)
         return np.clip(total, -HUGE, HUGE)
 
-    def _checked_parts(self):
+    def _checked_parts(self, n_samples):
         """Return the named parts and their weights, once they are known to make a committee."""
         parts = self.estimators
         if parts is None:
-            parts = [("deep_sad", DeepSAD()), ("trees", ClassifierDetector()), ("esad", ESAD())]
+            kernel = Nystroem(n_components=min(300, n_samples))
+            classifier = make_pipeline(StandardScaler(), kernel, LogisticRegression(max_iter=1000))
+            parts = [
+                ("deep_sad", DeepSAD()),
+                ("esad", ESAD()),
+                ("trees", ClassifierDetector()),
+                ("kernel", ClassifierDetector(classifier)),
+            ]
+            if self.weights is None:
+                return parts, np.array([1.0, 1.0, 2.0, 1.0])
         pairs = all(isinstance(p, (tuple, list)) and len(p) == 2 for p in parts)
         if not parts or not pairs or not all(isinstance(name, str) for name, _ in parts):
             raise ValueError(f"estimators must be a list of (name, detector) pairs, got {parts!r}.")

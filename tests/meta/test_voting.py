@@ -103,7 +103,11 @@ def test_parts_with_constant_or_huge_scores():
         assert_array_equal(np.argsort(committee.score_samples(X)), np.argsort(trees))
 
 
-def test_as_it_comes():
-    committee = VotingDetector(random_state=0).fit(X, Y)
-    assert {type(part) for part in committee.estimators_} >= {DeepSAD, ClassifierDetector}
-    assert committee.score(X, TRUTH) > 0.95
+@pytest.mark.parametrize("y", [Y, None], ids=["labels", "none"])
+def test_as_it_comes(y):
+    committee = VotingDetector(random_state=0).fit(X, y)
+    assert list(committee.named_estimators_) == ["deep_sad", "esad", "trees", "kernel"]
+    assert_allclose(committee.weights_, [0.2, 0.2, 0.4, 0.2])
+    assert committee.score(X, TRUTH) > (0.95 if y is Y else 0.8)
+    few = VotingDetector(weights=[1, 0, 0, 1], random_state=0).fit(X[:20])
+    assert_allclose(few.weights_, [0.5, 0, 0, 0.5])
