@@ -3,9 +3,11 @@
 import warnings
 from inspect import signature
 
+import joblib
 import numpy as np
 import pytest
 import sklearn
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -14,18 +16,21 @@ from sklearn.model_selection import (
     HalvingGridSearchCV,
     KFold,
     RandomizedSearchCV,
-    cross_val_predict,
 )
+from sklearn.model_selection import cross_val_predict as sklearn_cross_val_predict
+from sklearn.neighbors import KernelDensity, LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from skad import DeepSAD
-from skad.metrics import average_precision_scorer, roc_auc_scorer
+from skad import ConformalDetector, DeepSAD, NormalOnlyDetector, TunedThresholdDetector
+from skad.exceptions import LabelConventionWarning
+from skad.metrics import average_precision_score, average_precision_scorer, roc_auc_scorer
 from skad.model_selection import (
     RepeatedSemiSupervisedKFold,
     SemiSupervisedKFold,
     SemiSupervisedTimeSeriesSplit,
+    cross_val_predict,
 )
 
 SPLITTERS = [RepeatedSemiSupervisedKFold, SemiSupervisedKFold, SemiSupervisedTimeSeriesSplit]
@@ -304,7 +309,7 @@ def test_optuna_search():
 def test_cross_val_predict_covers_every_row():
     X, y = make_problem()
     cv = SemiSupervisedKFold(5, random_state=0)
-    out_of_fold = cross_val_predict(OneClassSVM(), X, y, cv=cv)
+    out_of_fold = sklearn_cross_val_predict(OneClassSVM(), X, y, cv=cv)
     for train, test in cv.split(X, y):
         assert np.array_equal(out_of_fold[test], OneClassSVM().fit(X[train]).predict(X[test]))
 
@@ -333,3 +338,171 @@ def test_what_happens_without_our_splitter():
     ):
         search.fit(X, y)
     assert np.isnan(search.cv_results_["mean_test_score"]).all()
+
+
+# --- cross_val_predict --------------------------------------------------------------------------
+
+
+class Memory(OutlierMixin, BaseEstimator):
+    """Scores are the first column on a scale of each model's own; 5 is a row seen in training."""
+
+    def fit(self, X, y=None):
+        self.seen_, self.y_ = np.asarray(X), y
+        self.scale_, self.shift_ = 1 + np.sum(self.seen_[:, 1]) ** 2, 1000 * self.seen_[:, 2].sum()
+        return self
+
+    def score_samples(self, X):
+        return np.asarray(X)[:, 0] * self.scale_ + self.shift_
+
+    def decision_function(self, X):
+        return self.score_samples(X) - self.shift_
+
+    def predict(self, X):
+        seen = [row.tolist() in self.seen_.tolist() for row in np.asarray(X)]
+        return np.where(seen, 5, -1)
+
+
+@pytest.mark.parametrize("method", ["decision_function", "score_samples"])
+def test_fold_scores_come_to_one_scale(method):
+    """Scales that differ by more than anomalies do; what is left is the column's order."""
+    X, y = make_problem()
+    scores = cross_val_predict(Memory(), X, y, method=method)
+    cv = SemiSupervisedKFold(5, random_state=0)
+    locations, spreads, expected = [], [], np.empty(len(y))
+    for train, test in cv.split(X, y):
+        model = Memory().fit(X[train])
+        usual = getattr(model, method)(X[train][y[train] != -1])
+        locations.append(np.median(usual))
+        spreads.append(np.std(usual))
+        expected[test] = (getattr(model, method)(X[test]) - locations[-1]) / spreads[-1]
+    np.testing.assert_allclose(scores, expected * np.mean(spreads) + np.mean(locations))
+    assert np.corrcoef(scores, X[:, 0])[0, 1] > 0.99
+    assert np.ptp(spreads) > np.mean(spreads) / 2
+
+
+def test_unaligned_scores_are_worse():
+    X, y = make_problem()
+    X = -X  # anomalies are low in each column
+    aligned = cross_val_predict(Memory(), X, y, method="score_samples")
+    unaligned = np.empty(len(y))
+    for train, test in SemiSupervisedKFold(5, random_state=0).split(X, y):
+        unaligned[test] = Memory().fit(X[train]).score_samples(X[test])
+    one_scale = average_precision_score(y, X[:, 0])
+    assert average_precision_score(y, aligned) > one_scale - 0.05
+    assert average_precision_score(y, unaligned) < one_scale - 0.2
+
+
+@pytest.mark.parametrize("n_anomalies", [0, 1, 3, 12])
+@pytest.mark.parametrize("cv", [None, 3])
+def test_no_row_is_scored_by_a_model_that_has_seen_it(n_anomalies, cv):
+    """Also where there are fewer labelled anomalies than folds."""
+    X, y = make_problem(normals=False)
+    y[n_anomalies:] = 0
+    assert np.all(cross_val_predict(Memory(), X, y, cv=cv, method="predict") == -1)
+
+
+def test_no_labels_equals_zeros():
+    X, _ = make_problem()
+    forest = IsolationForest(n_estimators=5, random_state=0)
+    scores = cross_val_predict(forest, X)
+    assert np.array_equal(scores, cross_val_predict(forest, X, np.zeros(len(X), dtype=int)))
+    assert len(np.unique(scores)) > len(X) / 2
+
+
+def test_labels_reach_every_fold():
+    X, y = make_problem()
+    detector = DeepSAD(max_steps=20, n_estimators=2, hidden_layer_sizes=(8,), random_state=0)
+    with_labels = average_precision_score(y, cross_val_predict(detector, X, y))
+    without = average_precision_score(y, cross_val_predict(detector, X))
+    assert with_labels > without
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        make_pipeline(StandardScaler(), OneClassSVM()),
+        NormalOnlyDetector(KernelDensity()),
+        LocalOutlierFactor(novelty=True),
+        TunedThresholdDetector(OneClassSVM(), random_state=0),
+        ConformalDetector(OneClassSVM(), method="cross", random_state=0),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_any_detector_in_any_number_of_jobs(estimator):
+    X, y = make_problem()
+    before = clone(estimator).get_params()
+    scores = cross_val_predict(estimator, X, y)
+    assert scores.shape == (len(y),)
+    assert scores.dtype == np.float64
+    with joblib.parallel_config("threading"):
+        assert np.array_equal(cross_val_predict(estimator, X.tolist(), list(y), n_jobs=2), scores)
+    assert average_precision_score(y, scores) > 0.4
+    assert set(cross_val_predict(estimator, X, y, method="predict")) <= {-1, 1}
+    assert str(estimator.get_params()) == str(before)
+
+
+def test_no_row_is_scored_by_a_model_that_has_seen_its_group():
+    X, y = make_problem()
+    groups = np.arange(len(y)) // 2
+
+    class Groups(Memory):
+        def predict(self, X):
+            return np.where(np.isin(np.asarray(X)[:, 1], self.seen_[:, 1]), 5, -1)
+
+    X[:, 1] = groups
+    together = cross_val_predict(Groups(), X, y, groups=groups, method="predict")
+    assert np.all(together == -1)
+    assert np.any(cross_val_predict(Groups(), X, y, method="predict") == 5)
+    few = np.where(np.arange(len(y)) < 2, -1, 0)  # both anomalies in one group
+    assert np.all(cross_val_predict(Groups(), X, few, groups=groups, method="predict") == -1)
+
+
+def test_infinite_scores_do_not_spoil_the_scale():
+    X, y = make_problem()
+    X = np.r_[X, [[50.0, 50.0, 50.0]]]
+    y = np.r_[y, 0]
+    tophat = KernelDensity(kernel="tophat", bandwidth=1.5)
+    scores = cross_val_predict(tophat, X, y, method="score_samples")
+    assert np.isfinite(scores).all()
+    usual = scores > -1e90
+    assert not usual[-1]
+    assert len(np.unique(scores[usual])) > 20
+
+
+def test_convention_warning_comes_once():
+    X, _ = make_problem()
+    y = np.where(np.arange(len(X)) < 20, 1, 0)
+    with pytest.warns(LabelConventionWarning) as caught:
+        cross_val_predict(OneClassSVM(), X, y)
+    assert len(caught) == 1
+
+
+def test_constant_scores():
+    class Constant(Memory):
+        def score_samples(self, X):
+            return np.full(len(X), 3.0)
+
+    X, y = make_problem()
+    assert np.all(cross_val_predict(Constant(), X, y, method="score_samples") == 3)
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"method": "transform"}, ValueError, "method must be .*got 'transform'"),
+        ({"estimator": LocalOutlierFactor()}, TypeError, "must have decision_function"),
+        ({"estimator": StandardScaler()}, TypeError, "must have decision_function"),
+        ({"cv": 1}, ValueError, "n_splits"),
+        ({"cv": RepeatedSemiSupervisedKFold(3, n_repeats=2)}, ValueError, "in 288 places"),
+        ({"cv": [(range(9, 144), range(9))]}, ValueError, "of 144 rows it tests 9"),
+        ({"cv": [(range(144), range(144))]}, ValueError, "144 are under test"),
+        ({"cv": []}, ValueError, "it tests 0"),
+        ({"groups": np.zeros(144)}, ValueError, "0 training rows"),
+        ({"groups": np.zeros(3)}, ValueError, "inconsistent numbers of samples"),
+        ({"y": np.zeros(3)}, ValueError, "3 labels but X has 144 rows"),
+    ],
+)
+def test_wrong_arguments_of_cross_val_predict(change, error, message):
+    X, y = make_problem()
+    with pytest.raises(error, match=message):
+        cross_val_predict(**{"estimator": OneClassSVM(), "X": X, "y": y[::-1], **change})

@@ -1,21 +1,19 @@
-"""What the meta-estimators share: the template, fitting clones, and scores that are finite."""
+"""What the meta-estimators share: the template, and thresholds that are finite."""
 
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context
+from sklearn.utils import get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .._labels import check_training_labels, labels_judged_before
+from .._clones import HUGE, scores_of
+from .._labels import check_training_labels
 from .._parameters import DeclaredParameters, RandomState
-from .._random import draw_seed, preserve_global_generators, seed_everything
+from .._random import draw_seed
 from ..base import DetectorMixin, unchanged_on_error
-
-# Stands for an infinite score. Larger than any density's logarithm, and differences stay finite.
-HUGE = 1e100
 
 
 class MetaDetector(MetaEstimatorMixin, DetectorMixin, DeclaredParameters, BaseEstimator):
@@ -89,33 +87,9 @@ class MetaDetector(MetaEstimatorMixin, DetectorMixin, DeclaredParameters, BaseEs
         return tags
 
 
-def scores_of(estimator, X):
-    """Scores of an estimator, finite: kernel densities, for one, can be minus infinity."""
-    scores = np.asarray(estimator.score_samples(X), dtype=np.float64)
-    if np.isnan(scores).any():
-        raise ValueError(f"{type(estimator).__name__}.score_samples gives NaN for some rows.")
-    return np.clip(scores, -HUGE, HUGE)
-
-
 def finite_offset(offset, scores):
     """Move an offset to the nearest finite score: far from them finite scores would all tie."""
     finite = scores[np.abs(scores) < HUGE]
     if len(finite):
         offset = np.clip(offset, finite.min(), np.nextafter(finite.max(), np.inf))
     return float(offset)
-
-
-def fit_clone(estimator, X, y, rows, seed, **fit_params):
-    """Fit a clone on some rows; whatever the user left unseeded gets the seed."""
-    estimator = clone(estimator)
-    unseeded = [
-        name
-        for name, value in estimator.get_params().items()
-        if name.rpartition("__")[2] == "random_state" and value is None
-    ]
-    estimator.set_params(**dict.fromkeys(unseeded, seed % 2**32))
-    # The labels as a whole were checked before; a part may hold 0 and +1 alone.
-    with labels_judged_before(), preserve_global_generators():
-        # OneClassSVM, for one, draws from numpy's global generator and has no random_state.
-        seed_everything(seed)
-        return estimator.fit(_safe_indexing(X, rows), y[rows], **fit_params)

@@ -11,11 +11,11 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 
+from .._clones import fit_clone
 from .._parameters import Number, RandomState
 from .._random import draw_seed
 from ..base import BaseDetector, threshold
 from ..metrics import roc_auc_score
-from ._base import fit_clone
 
 ANOMALY, NORMAL = 0, 1  # what the classifier is told, so that larger means more normal
 SMOOTHING = 1.0  # rows, weighted as the tree weighs them, that each leaf has of both classes

@@ -11,11 +11,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from .._clones import HUGE, fit_clone, scores_of
 from .._labels import check_training_labels, stands_for_normal
 from .._parameters import Fraction, NJobs, Number, check_value
 from ..base import unchanged_on_error
 from ..exceptions import ThresholdWarning
-from ._base import HUGE, MetaDetector, fit_clone, scores_of
+from ._base import MetaDetector
 
 
 class ConformalDetector(MetaDetector):

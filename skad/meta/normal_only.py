@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from .._clones import fit_clone, scores_of
 from .._labels import stands_for_normal
 from .._parameters import Contamination
 from ..base import BaseDetector, threshold
-from ._base import MetaDetector, finite_offset, fit_clone, scores_of
+from ._base import MetaDetector, finite_offset
 
 
 class NormalOnlyDetector(MetaDetector):

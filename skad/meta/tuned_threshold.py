@@ -12,12 +12,13 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from .._clones import fit_clone, scores_of
 from .._labels import check_labels, stands_for_normal
 from .._parameters import NJobs, Number, Positive
 from ..base import threshold
 from ..exceptions import ThresholdWarning
 from ..model_selection import SemiSupervisedKFold
-from ._base import MetaDetector, finite_offset, fit_clone, scores_of
+from ._base import MetaDetector, finite_offset
 
 
 class TunedThresholdDetector(MetaDetector):

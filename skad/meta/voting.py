@@ -12,12 +12,12 @@ from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._clones import HUGE, fit_clone, scores_of
 from .._parameters import NJobs, RandomState
 from .._random import draw_seed, member_seeds
 from ..base import BaseDetector
 from ..detectors.deep_sad import DeepSAD
 from ..detectors.esad import ESAD
-from ._base import HUGE, fit_clone, scores_of
 from .classifier import ClassifierDetector
 
 

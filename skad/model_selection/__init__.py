@@ -1,6 +1,7 @@
-"""Splitters, and scores against the number of labels, for partly labelled data."""
+"""Splitters, out-of-fold scores, and scores against the number of labels."""
 
 from .curves import label_gain_curve
+from .out_of_fold import cross_val_predict
 from .splitters import (
     RepeatedSemiSupervisedKFold,
     SemiSupervisedKFold,
@@ -11,5 +12,6 @@ __all__ = [
     "RepeatedSemiSupervisedKFold",
     "SemiSupervisedKFold",
     "SemiSupervisedTimeSeriesSplit",
+    "cross_val_predict",
     "label_gain_curve",
 ]

@@ -107,11 +107,13 @@ class SemiSupervisedKFold(_Splitter):
         """
         self._check_parameters()
         y = check_labels(y, _num_samples(X))
-        rng = check_random_state(self.random_state) if self.shuffle else None
         if groups is None:
-            fold = self._deal_rows(y, rng)
+            _check_enough(np.sum(y == -1), self.n_splits, "labelled anomalies (-1)")
         else:
-            fold = self._deal_groups(y, groups, rng)
+            check_consistent_length(y, groups)
+            n_groups = len(np.unique(np.asarray(groups)[y == -1]))
+            _check_enough(n_groups, self.n_splits, "groups with a labelled anomaly (-1)")
+        fold = self._fold_of_rows(y, groups)
         in_test = y != 0 if self.unlabeled == "train" else np.ones(len(y), dtype=bool)
         self._check_folds(y, fold, in_test)
         for i in range(self.n_splits):
@@ -126,9 +128,13 @@ class SemiSupervisedKFold(_Splitter):
         if not self.shuffle and self.random_state is not None:
             raise ValueError("random_state has no effect without shuffle: leave it at None.")
 
+    def _fold_of_rows(self, y, groups):
+        """Give the number of each row's fold."""
+        rng = check_random_state(self.random_state) if self.shuffle else None
+        return self._deal_rows(y, rng) if groups is None else self._deal_groups(y, groups, rng)
+
     def _deal_rows(self, y, rng):
-        """Assign rows to folds in turn, label by label without a break; -1: in no test part."""
-        _check_enough(np.sum(y == -1), self.n_splits, "labelled anomalies (-1)")
+        """Assign rows to folds in turn, label by label without a break."""
         order = np.arange(len(y)) if rng is None else rng.permutation(len(y))
         # Anomalies, normals, unlabelled: the last may be dropped and leave the others even.
         order = order[np.argsort(np.where(y == 0, 2, y)[order], kind="stable")]
@@ -140,11 +146,9 @@ class SemiSupervisedKFold(_Splitter):
 
     def _deal_groups(self, y, groups, rng):
         """Give each group, those with most anomalies first, to the fold that has fewest."""
-        check_consistent_length(y, groups)
         _, group = np.unique(groups, return_inverse=True)
-        anomalies = np.bincount(group, y == -1)
-        _check_enough(np.sum(anomalies > 0), self.n_splits, "groups with a labelled anomaly (-1)")
-        counts = np.column_stack([anomalies, np.bincount(group, y == 1), np.bincount(group)])
+        counts = [np.bincount(group, y == -1), np.bincount(group, y == 1), np.bincount(group)]
+        counts = np.column_stack(counts)
         order = np.arange(len(counts)) if rng is None else rng.permutation(len(counts))
         order = order[np.lexsort(-counts[order, ::-1].T)]
         totals = np.zeros((self.n_splits, 3))
