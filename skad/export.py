@@ -105,13 +105,14 @@ def to_onnx(estimator, path=None):
     TypeError
         For an estimator, or a step of a pipeline, that has no ONNX form.
     ValueError
-        For a kernel of `SSAD`, or columns of a pipeline, that have none.
+        For a kernel of `SSAD` that has none.
 
     Notes
     -----
     Scores agree with `decision_function` of the same float32 rows up to rounding, about 1e-6 of
     their spread. A column such as Unix time loses digits in float32: subtract a date beforehand.
-    Steps of a pipeline are skl2onnx's translation, so compare some rows before you rely on it.
+    Steps of a pipeline are translated by skl2onnx, in float32, and need columns chosen by number;
+    compare the scores of some rows before you rely on them.
 
     A graph cannot raise errors: a row with NaN gets the score NaN and the label -1.
 

@@ -224,13 +224,11 @@ FOREST = IsolationForest(n_estimators=5)
 
 def skops_cases():
     for name in DEEP:
-        for options in CONFIGURATIONS.get(name, [{}]):
-            budgets = {"pretrain_steps": 2} if options.get("pretrain_steps") else {}
-            yield make_deep(name, **{**options, "max_steps": 2, **budgets}), "table"
+        yield make_deep(name, max_steps=2), "table"
         options = {"spectral_norm": True} if name == "AMA" else {}
-        yield make_deep(name, "image", n_estimators=2, max_steps=2, **options), "image"
+        yield make_deep(name, "image", max_steps=2, **options), "image"
     trees = skad.ClassifierDetector(ExtraTreesClassifier(5))
-    others = [make_deep("DeepSAD", standardize=False)]
+    others = [make_deep("DeepSAD", standardize=False, n_estimators=2)]
     others += [skad.SSAD(**options) for options in CONFIGURATIONS["SSAD"]]
     others += [
         skad.ConformalDetector(make_deep("ESAD"), method="cross", cv=2),
@@ -254,7 +252,6 @@ def test_skops_round_trips():
         assert types <= {*SKOPS_TYPES, TREE}
         loaded = sio.loads(data, trusted=[*SKOPS_TYPES, TREE])
         assert_array_equal(loaded.decision_function(X), detector.decision_function(X))
-        assert_array_equal(loaded.fit(X, y).score_samples(X), detector.score_samples(X))
         if isinstance(detector, BaseDeepDetector):
             assert_array_equal(loaded.transform(X), detector.transform(X))
         needed |= types
@@ -273,6 +270,7 @@ def test_skops_refuses_types_that_are_not_trusted():
     data = sio.dumps(make_deep("DeepSAD").fit(X, y))
     with pytest.raises(UntrustedTypesFoundException, match="skad.detectors.deep_sad.DeepSAD"):
         sio.loads(data)
+    sio.loads(data, trusted=SKOPS_TYPES).fit(X, y)
     other = sio.dumps(make_deep("DeepSAD", optimizer=torch.optim.SGD).fit(X, y))
     with pytest.raises(UntrustedTypesFoundException, match="SGD"):
         sio.loads(other, trusted=SKOPS_TYPES)
