@@ -50,6 +50,7 @@ from ._random import (
     seed_everything,
 )
 from ._scoring import ScoringModule
+from ._state import PickleOnly, with_tensors, without_tensors
 from .base import BaseDetector, threshold
 from .metrics import roc_auc_score
 
@@ -353,9 +354,22 @@ class BaseDeepDetector(
 
     def __getstate__(self):
         state = super().__getstate__().copy()
-        if "scoring_module_" in state:  # a model fitted on a GPU must load where there is none
-            state["scoring_module_"] = copy.deepcopy(state["scoring_module_"]).cpu()
+        if self.module is not None:
+            state["module"] = PickleOnly(self.module)
+        if "scoring_module_" in state:
+            # A model fitted on a GPU must load where there is none.
+            module = copy.deepcopy(state["scoring_module_"]).cpu()
+            state["scoring_module_"] = (
+                module if self.module is not None else without_tensors(module)
+            )
         return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self.module is not None:
+            self.module = self.module.module
+        if isinstance(state.get("scoring_module_"), tuple):
+            self.scoring_module_ = with_tensors(*state["scoring_module_"])
 
 
 class BalancedBatchesMixin(DeclaredParameters):

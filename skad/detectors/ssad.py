@@ -173,6 +173,15 @@ class SSAD(BaseDetector):
         parts = (kernel.left(X[i : i + PREPARED]) for i in range(0, len(X), PREPARED))
         return np.concatenate([_weighted_sums(product, part, weights) for part in parts])
 
+    def __getstate__(self):
+        # Tensors are made anew on loading, for skops refuses them.
+        return {name: value for name, value in super().__getstate__().items() if name != "_columns"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "_kernel" in state:
+            self._columns = self._kernel.right(self.support_vectors_)
+
     def _sample(self, y):
         """Rows to solve for: all, or the labelled ones and a sample of the unlabelled."""
         unlabeled = np.flatnonzero(y == 0)
