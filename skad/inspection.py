@@ -239,17 +239,17 @@ def _permutation(estimator, X, reference):
     """Explain scores by permutations: shap sees the numbers of rows, whatever is in the cells."""
     try:
         from shap.explainers import PermutationExplainer
-        from shap.maskers import Independent
     except ImportError as error:
         raise ImportError(f"Attributions by permutations need shap: {INSTALL}") from error
     table = stack(reference, X)
     n_samples, n_features = X.shape
-    numbers = np.tile(np.arange(1, n_samples + 1)[:, None], n_features)
+    row_numbers = np.tile(np.arange(1, n_samples + 1)[:, None], n_features)
     with own_global_generators():  # shap seeds numpy's
         explainer = PermutationExplainer(
             lambda numbers: _scores(estimator, pick(table, numbers.astype(int))),
-            Independent(np.zeros((1, n_features))),
+            # A function, because shap's own classes for tables take seconds to compile.
+            lambda mask, numbers: np.where(mask, numbers, 0)[None],
             seed=0,
         )
         n_scores = N_PERMUTATIONS * (2 * n_features + 1)
-        return explainer(numbers, max_evals=n_scores, silent=True).values
+        return explainer(row_numbers, max_evals=n_scores, silent=True).values
