@@ -192,42 +192,52 @@ def _check_mostly_normal(estimator, X, scores):
 # --- the two methods ------------------------------------------------------------------------
 
 
-@plain_torch
 def _integrated_gradients(estimator, X, reference, differences):
-    """Integrate the gradient of the score from the reference to each row, in scaled columns."""
+    """Integrate gradients; what their sum still misses is shared out."""
+    attributions, missing = _integrate(estimator, X, reference, differences)
+    n_wrong = int((np.abs(missing) > 10 * _allowed(differences)).sum())
+    if n_wrong:
+        warnings.warn(
+            f"The attributions of {n_wrong} rows are not accurate: with {STEPS[-1]} steps the "
+            f"gradients still miss up to {np.abs(missing).max():.2g} of a difference of scores. "
+            "The network is too far from smooth; try method='permutation'.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    sizes = np.abs(attributions)
+    totals = sizes.sum(axis=1, keepdims=True)
+    return attributions + missing[:, None] * sizes / np.where(totals > 0, totals, 1)
+
+
+def _allowed(differences):
+    return TOLERANCE * np.maximum(np.abs(differences), 1)
+
+
+@plain_torch
+def _integrate(estimator, X, reference, differences):
+    """Integrals of the gradient from the reference to each row, and what their sums miss."""
     try:
         from captum.attr import IntegratedGradients
     except ImportError as error:
         raise ImportError(f"Integrated gradients need captum: {INSTALL}") from error
     module = estimator.scoring_module_
     rows, start = (_scaled(estimator, module, part) for part in (X, reference))
-    differences = torch.from_numpy(differences).to(rows.device)
-    allowed = TOLERANCE * differences.abs().clamp(min=1)
     integral = IntegratedGradients(module.score_scaled)
     size = max(2**16 // rows.shape[1], 32)  # rows and steps that go through the networks at once
-    attributions = torch.zeros_like(rows)
-    todo = torch.arange(len(rows), device=rows.device)
+    attributions = np.zeros(rows.shape)
+    todo = np.arange(len(rows))
     for n_steps in STEPS:
-        for part in todo.split(size):
-            attributions[part] = integral.attribute(
+        for first in range(0, len(todo), size):
+            part = todo[first : first + size]
+            result = integral.attribute(
                 rows[part], start, n_steps=n_steps, internal_batch_size=size
             )
-        missing = differences - attributions.sum(1)
-        todo = (missing.abs() > allowed).nonzero()[:, 0]
-        if not len(todo):
+            attributions[part] = result.cpu().numpy()
+        missing = differences - attributions.sum(axis=1)
+        todo = np.flatnonzero(np.abs(missing) > _allowed(differences))
+        if len(todo) == 0:
             break
-    n_wrong = int((missing.abs() > 10 * allowed).sum())
-    if n_wrong:
-        warnings.warn(
-            f"The attributions of {n_wrong} rows are not accurate: with {STEPS[-1]} steps the "
-            f"gradients still miss up to {missing.abs().max():.2g} of a difference of scores. The "
-            "network is too far from smooth; try method='permutation'.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-    sizes = attributions.abs()
-    shares = sizes / sizes.sum(1, keepdim=True).clamp(min=torch.finfo(sizes.dtype).tiny)
-    return (attributions + shares * missing[:, None]).cpu().numpy()
+    return attributions, missing
 
 
 def _scaled(estimator, module, X):

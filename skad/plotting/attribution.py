@@ -1,5 +1,7 @@
 """Why rows got their scores."""
 
+from numbers import Real
+
 import numpy as np
 
 from .._tables import check_table, is_frame
@@ -260,7 +262,7 @@ class AttributionDisplay(Display):
         if self.values is None:
             return name
         value = self.values[0, feature]
-        return f"{name} = {value}" if isinstance(value, str) else f"{name} = {value:.4g}"
+        return f"{name} = {value:.4g}" if isinstance(value, Real) else f"{name} = {value}"
 
     def _plot_swarm(self, kwargs):
         """Draw a point for each row and feature, coloured by the value of the feature."""
