@@ -51,6 +51,11 @@ class ScoringModule(nn.Module):
         """Anomaly scores as the method defines them, (n_members, n_rows)."""
         return self._in_blocks(self.network, rows)
 
+    def score_scaled(self, scaled):
+        """Scores of rows that `scaler` has scaled, all at once: equal up to rounding."""
+        scaled = scaled.to(self.unit.dtype).expand(len(self.location), -1, -1)
+        return self.combine(self.network(scaled).to(self.location.dtype))
+
     def encode(self, rows):
         """Codes of rows, (n_members, n_rows, latent_dim)."""
         return self._in_blocks(self.network.encode, rows)

@@ -6,8 +6,9 @@ import sys
 import joblib
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import metrics as sk
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -17,8 +18,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from skad import DeepSAD
+from skad.inspection import normal_reference
 from skad.metrics import average_precision_score, roc_auc_score, roc_auc_scorer
 from skad.plotting import (
+    AttributionDisplay,
     LabelGainDisplay,
     LatentSpaceDisplay,
     PrecisionRecallDisplay,
@@ -228,6 +231,125 @@ def test_label_gain_hides_labels(full):
 def test_label_gain_names_the_largest_number():
     with pytest.raises(ValueError, match="goes up to 14, but .* only 13 labelled anomalies"):
         LabelGainDisplay.from_estimators({"a": OneClassSVM()}, X, Y, n_labeled=(1, 14))
+
+
+def texts(artists):
+    return [text.get_text() for text in artists]
+
+
+def test_attributions_of_one_row():
+    names = ["age", "amount", "country", "hour"]
+    row = [[0.5, -2.0, 0.1, -0.2]]
+    display = drawn(
+        AttributionDisplay.from_attributions(
+            row,
+            pd.DataFrame([[30, 1234.5678, None, 7]], columns=names),
+            scores=[-1.0],
+            threshold=0.25,
+            name="a row",
+            max_features=2,
+            edgecolor="k",
+        )
+    )
+    assert display.features_ == [1, 0]
+    assert texts(display.ax_.get_yticklabels()) == ["amount = 1235", "age = 30", "2 others"]
+    bars = [(bar.get_x(), bar.get_width()) for bar in display.bars_]
+    # From the reference's score, -1.0 - (-1.6), down to the row's.
+    assert_allclose(bars, [(0.6, -2.0), (-1.4, 0.5), (-0.9, -0.1)])
+    assert texts(display.ax_.texts) == ["-2", "+0.5", "-0.1"]
+    colors = [matplotlib.colors.to_hex(bar.get_facecolor()) for bar in display.bars_]
+    lowers, raises = map(matplotlib.colors.to_hex, ("C3", "C0"))
+    assert colors == [lowers, raises, lowers]
+    assert legend(display) == ["normal reference", "this row", "threshold"]
+    lines = [line.get_xdata()[0] for line in display.ax_.get_lines()]
+    assert_allclose(lines, [0.6, -1.0, 0.25])
+    assert display.ax_.get_title() == "a row"
+    labels = texts(drawn(display.plot(max_features=4)).ax_.get_yticklabels())
+    assert labels[2:] == ["hour = 7", "country = None"]
+    bare = drawn(AttributionDisplay.from_attributions(row))
+    assert texts(bare.ax_.get_yticklabels()) == ["x1", "x0", "x3", "x2"]
+    assert bare.ax_.get_xlabel().startswith("score minus the reference's")
+    assert bare.bars_[0].get_x() == 0
+    far = AttributionDisplay.from_attributions(row, scores=[-1.0], threshold=1e6)
+    assert legend(far) == ["normal reference", "this row"]
+
+
+def test_attributions_of_several_rows():
+    rng = np.random.RandomState(0)
+    attributions = rng.randn(40, 12) * np.arange(12)
+    frame = pd.DataFrame({f"f{i}": rng.randn(40) for i in range(12)})
+    frame["f10"] = "text"
+    display = drawn(AttributionDisplay.from_attributions(attributions, frame, max_features=5))
+    importance = np.abs(attributions).mean(axis=0)
+    assert display.features_ == list(np.argsort(-importance)[:5])
+    assert texts(display.ax_.get_yticklabels()) == [f"f{i}" for i in display.features_]
+    assert display.ax_.get_ylabel() == "5 of 12 features"
+    for position, feature in enumerate(display.features_):
+        points = display.points_[position]
+        places = points.get_offsets()
+        assert_allclose(places[:, 0], attributions[:, feature])
+        assert np.abs(places[:, 1] + position).max() <= 0.4 + 1e-9
+        assert len(np.unique(places, axis=0)) == 40
+        if feature == 10:
+            assert points.get_array() is None
+        else:
+            assert_array_equal(np.argsort(points.get_array()), np.argsort(frame.iloc[:, feature]))
+    again = drawn(display.plot(max_features=12))
+    assert len(again.points_) == 12
+    assert again.ax_.get_ylabel() == ""
+
+
+def test_attributions_of_images():
+    attributions = np.random.RandomState(0).randn(6, 2, 3, 4)
+    images = np.random.RandomState(1).rand(6, 24)
+    display = drawn(
+        AttributionDisplay.from_attributions(attributions, images, scores=np.arange(6.0))
+    )
+    assert len(display.axes_) == len(display.images_) == 6
+    for k, image in enumerate(display.images_):
+        heat = attributions[k].sum(axis=0)
+        assert_allclose(image.get_array(), heat)
+        assert_allclose(image.get_clim(), [-display.images_[0].get_clim()[1], image.get_clim()[1]])
+        assert_allclose(image.get_alpha().max() == 1, np.abs(heat).max() == image.get_clim()[1])
+        below = display.axes_[k].get_images()[0]
+        assert_allclose(below.get_array(), images[k].reshape(2, 3, 4).mean(axis=0))
+        assert display.axes_[k].get_title() == f"score {k:.2f}"
+    ax = plt.subplots()[1]
+    one = drawn(AttributionDisplay.from_attributions(attributions[:1], ax=ax))
+    assert one.ax_ is ax
+    assert len(ax.get_images()) == 1
+    with pytest.raises(ValueError, match="ax must be 6 axes, one for each image, got 1"):
+        AttributionDisplay.from_attributions(attributions, ax=ax)
+
+
+def test_attributions_from_estimator(deep):
+    pytest.importorskip("captum.attr")
+    display = drawn(AttributionDisplay.from_estimator(deep, X[:1], background=X))
+    start = deep.score_samples(normal_reference(deep, X))[0]
+    assert display.bars_[0].get_x() == pytest.approx(start)
+    assert display.threshold == deep.offset_
+    assert display.ax_.get_title() == "DeepSAD"
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    named = DeepSAD(n_estimators=1, max_steps=5, random_state=0).fit(frame, Y)
+    display = drawn(AttributionDisplay.from_estimator(named, frame, name="mine"))
+    assert display.feature_names == ["a", "b", "c"]
+    assert display.ax_.get_title() == "mine"
+    with_nothing_to_do = AttributionDisplay.from_estimator(named, frame[:1], background=frame[:1])
+    assert [bar.get_width() for bar in drawn(with_nothing_to_do).bars_] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"attributions": [1.0, 2.0]}, "attributions must have shape"),
+        ({"attributions": np.ones((0, 3))}, "at least one row"),
+        ({"attributions": np.ones((2, 3)), "X": np.ones((2, 4))}, r"X must have shape \(2, 3\)"),
+        ({"attributions": np.ones((2, 3)), "feature_names": ["a"]}, "must be 3 names.* got 1"),
+    ],
+)
+def test_attributions_that_cannot_be_drawn(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AttributionDisplay.from_attributions(**arguments)
 
 
 def test_matplotlib_is_imported_late():

@@ -39,6 +39,10 @@ class Autoencoder(BaseDeepDetector):
     networks have no biases, and its tables are rescaled to [0, 1]. The sizes, the budget and the
     average over several networks are ours.
 
+    As a detector of its own it is weak: without labels .341 in average precision and .778 in ROC
+    AUC over 24 tables, seed 0, where scikit-learn's `IsolationForest` has .476 and .813. A fifth of
+    the budget gives .356 and .769, so it is not for lack or excess of training.
+
     References
     ----------
     .. [1] L. Ruff et al., "Deep Semi-Supervised Anomaly Detection", ICLR 2020, arXiv:1906.02694

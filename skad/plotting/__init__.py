@@ -4,6 +4,7 @@ The data stay on the display, so that `plot` draws again without computing again
 kept as attributes ending in ``_``. matplotlib is imported when something is drawn.
 """
 
+from .attribution import AttributionDisplay
 from .curves import PrecisionRecallDisplay, RocCurveDisplay
 from .label_gain import LabelGainDisplay
 from .latent_space import LatentSpaceDisplay
@@ -11,6 +12,7 @@ from .score_distribution import ScoreDistributionDisplay
 from .training_curve import TrainingCurveDisplay
 
 __all__ = [
+    "AttributionDisplay",
     "LabelGainDisplay",
     "LatentSpaceDisplay",
     "PrecisionRecallDisplay",
