@@ -101,8 +101,12 @@ def check_graph(estimator, X):
 def test_onnx_of_deep_detectors(name, kind):
     pytest.importorskip("onnxscript")
     X, y = make_rows() if kind == "table" else make_images()
-    n_estimators = 2 if name == "DeepSAD" else 1
-    check_graph(make_deep(name, kind, n_estimators=n_estimators).fit(X, y), X)
+    options = {
+        "n_estimators": 2 if name == "DeepSAD" else 1,
+        # DeepSVDD pulls all rows to the center: soon its scores differ by little but rounding.
+        "max_steps": 5 if name == "DeepSVDD" else 25,
+    }
+    check_graph(make_deep(name, kind, **options).fit(X, y), X)
 
 
 @pytest.mark.parametrize(
