@@ -83,7 +83,7 @@ def test_scores_do_not_tie_where_probabilities_do():
         (KNeighborsClassifier(), lambda c, X: np.diff(np.log(c.predict_proba(X) + 1e-6))[:, 0]),
         (BaggingClassifier(), lambda c, X: np.diff(np.log(c.predict_proba(X) + 1e-6))[:, 0]),
     ],
-    ids=str,
+    ids=["logistic", "pipeline", "boosting", "bayes", "neighbours", "bagging"],
 )
 def test_any_classifier(classifier, expected):
     X, y, truth = make_problem()
