@@ -55,12 +55,13 @@ def of_settings(table, settings):
 
 
 def means(table, columns="setting", values="ap"):
-    """Mean figure, methods as rows, in descending order of the row mean."""
+    """Mean figure, methods as rows, the best first."""
     if not len(table):
         return pd.DataFrame()
     order = list(dict.fromkeys(table[columns]))
     pivot = table.pivot_table(values, "method", columns, observed=True)[order]
-    return pivot.loc[pivot.mean(axis=1).sort_values(ascending=False).index]
+    above = (pivot - pivot.mean()).mean(axis=1)  # also where a method has not run on all columns
+    return pivot.loc[above.sort_values(ascending=False).index]
 
 
 def holm(p_values):
