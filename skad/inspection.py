@@ -261,5 +261,6 @@ def _permutation(estimator, X, reference):
             lambda mask, numbers: np.where(mask, numbers, 0)[None],
             seed=0,
         )
-        n_scores = N_PERMUTATIONS * (2 * n_features + 1)
-        return explainer(row_numbers, max_evals=n_scores, silent=True).values
+        once = 2 * n_features + 1  # scores of one order and back
+        options = {"max_evals": N_PERMUTATIONS * once, "batch_size": once, "silent": True}
+        return explainer(row_numbers, **options).values
