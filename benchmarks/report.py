@@ -134,10 +134,10 @@ def draw_gain(table, settings, xlabel, values, path):
     mean = means(of_settings(table, settings))
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     for number, method in enumerate(m for m in DRAWN if m in mean.index):
-        line = mean.loc[method].reindex(settings)
+        line = mean.loc[method].reindex(settings).set_axis(values).dropna()
         width = 2.6 if method == OURS else 1.4
         marker = "osD^vP*Xp"[number]
-        axes.plot(values, line, marker=marker, ms=5, lw=width, color=f"C{number}", label=method)
+        axes.plot(line.index, line, marker=marker, ms=5, lw=width, color=f"C{number}", label=method)
     axes.set(xscale="log", xlabel=xlabel, ylabel="average precision, mean over tables")
     axes.set_xticks(values, [f"{v:g}" for v in values])
     axes.minorticks_off()
