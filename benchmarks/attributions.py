@@ -2,9 +2,10 @@
 
 Planted: 1,000 correlated normal rows with 20 columns and 40 anomalies, of which 20 are labelled,
 shifted by 4 standard deviations in 2, 3 or 5 columns; `top` is the share of 50 new anomalies whose
-most negative attributions are in just these columns. Speed: 100 rows with 30 columns. `missing` is
-how far the sum of the gradients stays, at worst, from the difference of the scores before what is
-missing is shared out, and `error` afterwards, both in standard deviations of the training scores.
+most negative attributions are in just these columns. Speed: processor seconds for 100 rows with 30
+columns. `missing` is how far the sum of the gradients stays, at worst, from the difference of the
+scores before what is missing is shared out, and `error` afterwards, both in standard deviations of
+the training scores.
 
     OMP_NUM_THREADS=1 python -m benchmarks.attributions
 """
@@ -52,15 +53,15 @@ def share_on_top(method, n_planted):
 
 
 def speed_and_error(method):
-    """Median seconds for 100 rows with 30 columns, and errors of the sums."""
+    """Median processor seconds for 100 rows with 30 columns, and errors of the sums."""
     X, y, new, _ = planted(0, 3, n_features=30)
     rows = np.r_[new, X[-50:]]
     detector = method(random_state=0).fit(X, y)
     seconds = []
     for _ in range(N_TURNS + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         attributions = score_attributions(detector, rows, background=X)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     reference = normal_reference(detector, X)
     differences = detector.score_samples(rows) - detector.score_samples(reference)
     errors = {"error": attributions.sum(axis=1) - differences}
