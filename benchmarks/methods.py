@@ -138,7 +138,7 @@ def xgbod(X, y, seed):
 def ssdo(X, y, seed):
     from anomatools.models import SSDO
 
-    detector = SSDO(random_state=seed).fit(X, -y)  # there +1 is an anomaly
+    detector = SSDO().fit(X, -y)  # there +1 is an anomaly
     return detector.decision_function
 
 

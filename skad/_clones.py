@@ -19,6 +19,16 @@ def scores_of(estimator, X, method="score_samples"):
     return np.clip(scores, -HUGE, HUGE)
 
 
+def median_and_spread(scores):
+    """Median and standard deviation of the finite scores; 1 where they are constant."""
+    finite = scores[np.abs(scores) < HUGE]
+    if len(finite) == 0:
+        finite = scores
+    spread = finite.std()
+    constant = spread <= 1e-12 * np.abs(finite).max()  # or differs by rounding alone
+    return np.median(finite), 1.0 if constant else spread
+
+
 def fit_clone(estimator, X, y, rows, seed, **fit_params):
     """Fit a clone on some rows; whatever the user left unseeded gets the seed."""
     estimator = clone(estimator)

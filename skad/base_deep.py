@@ -359,9 +359,8 @@ class BaseDeepDetector(
         if "scoring_module_" in state:
             # A model fitted on a GPU must load where there is none.
             module = copy.deepcopy(state["scoring_module_"]).cpu()
-            state["scoring_module_"] = (
-                module if self.module is not None else without_tensors(module)
-            )
+            own = self.module is not None
+            state["scoring_module_"] = module if own else without_tensors(module)
         return state
 
     def __setstate__(self, state):

@@ -41,7 +41,7 @@ class Autoencoder(BaseDeepDetector):
 
     As a detector of its own it is weak: without labels .341 in average precision and .778 in ROC
     AUC over 24 tables, seed 0, where scikit-learn's `IsolationForest` has .476 and .813. A fifth of
-    the budget gives .356 and .769, so it is not for lack or excess of training.
+    the budget gives .356 and .769.
 
     References
     ----------

@@ -103,9 +103,8 @@ class SSAD(BaseDetector):
     With few labels it is ahead of a classifier with the same kernel (logistic regression on
     Nystroem features, unlabelled rows taken as normals), with many behind it: average precision
     over 24 tables, seed 0, .571 against .519 with 1 % of the anomalies labelled, .651 against .647
-    with 5 %, .651 against .702 with 10 %. The labelled rows' weight in all, `kappa`, does not grow
-    with their number. With more than some ten labelled anomalies take `ClassifierDetector` with
-    such a classifier.
+    with 5 %, .651 against .702 with 10 %. With more than some ten labelled anomalies take
+    `ClassifierDetector` with such a classifier.
 
     References
     ----------

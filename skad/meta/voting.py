@@ -12,7 +12,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._clones import HUGE, fit_clone, scores_of
+from .._clones import HUGE, fit_clone, median_and_spread, scores_of
 from .._parameters import NJobs, RandomState
 from .._random import draw_seed, member_seeds
 from ..base import BaseDetector
@@ -124,11 +124,8 @@ class VotingDetector(_BaseComposition, BaseDetector):
         )
         self.weights_ = weights[fitted] / weights[fitted].sum()
         scores = np.array([scores_of(part, X) for part in self.estimators_])
-        usual = scores[:, y != -1]
-        self.locations_ = np.median(usual, axis=1)
-        spreads = usual.std(axis=1)
-        constant = spreads <= 1e-12 * np.abs(usual).max(axis=1)  # or differs by rounding alone
-        self.spreads_ = np.where(constant, 1.0, spreads)
+        usual = [median_and_spread(part) for part in scores[:, y != -1]]
+        self.locations_, self.spreads_ = np.transpose(usual)
         return self._combined(scores)
 
     def _score_samples(self, X):

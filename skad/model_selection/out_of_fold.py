@@ -9,7 +9,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
-from .._clones import HUGE, fit_clone, scores_of
+from .._clones import HUGE, fit_clone, median_and_spread, scores_of
 from .._labels import check_training_labels
 from .._parameters import check_value
 from .._random import draw_seed
@@ -140,8 +140,5 @@ def _fit_and_predict(estimator, X, y, train, test, seed, method):
     if method == "predict":
         return fitted.predict(_safe_indexing(X, test)), 0.0, 1.0
     usual = scores_of(fitted, _safe_indexing(X, train[y[train] != -1]), method)
-    finite = usual[np.abs(usual) < HUGE]
-    location, spread = (np.median(finite), np.std(finite)) if len(finite) else (0.0, 0.0)
-    if spread <= 1e-12 * np.abs(finite).max(initial=0.0):  # constant, or up to rounding
-        spread = 1.0
+    location, spread = median_and_spread(usual)
     return scores_of(fitted, _safe_indexing(X, test), method), location, spread

@@ -102,6 +102,23 @@ def test_parts_with_constant_or_huge_scores():
         assert_array_equal(np.argsort(committee.score_samples(X)), np.argsort(trees))
 
 
+def test_infinite_scores_of_some_rows_leave_the_others_their_order():
+    edge = np.quantile(X[:, 0], 0.8)
+
+    class Cliff(IsolationForest):
+        def score_samples(self, X):
+            return np.where(X[:, 0] > edge, -np.inf, super().score_samples(X))
+
+    cliff = Cliff(n_estimators=10, random_state=0)
+    parts = [("cliff", cliff), ("trees", TREES)]
+    committee = VotingDetector(parts, random_state=0).fit(X, Y)
+    low = np.isinf(committee.named_estimators_.cliff.score_samples(X))
+    assert 0 < low.sum() < len(X) / 2
+    scores = committee.score_samples(X)
+    assert scores[low].max() < scores[~low].min()
+    assert len(np.unique(scores[~low])) > 0.8 * np.sum(~low)
+
+
 @pytest.mark.parametrize("y", [Y, None], ids=["labels", "none"])
 def test_as_it_comes(y):
     committee = VotingDetector(random_state=0).fit(X, y)
