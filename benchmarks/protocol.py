@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+import skad
+
 from .problems import dataset_names, few_labels
 
 
@@ -45,7 +47,8 @@ def mean(rows, key):
 
 def versions():
     """Versions of what results depend on."""
-    return " ".join(f"{name}={version(name)}" for name in ("skad", "scikit-learn", "torch"))
+    others = " ".join(f"{name}={version(name)}" for name in ("scikit-learn", "torch"))
+    return f"skad={skad.__version__} {others}"
 
 
 def results_path(name):
