@@ -86,11 +86,11 @@ def fits(device):
 
 
 def images(device):
-    """A training step on images, batch 256: what 2 more steps cost on a CPU, 100 more on a GPU."""
+    """A training step on images, batch 256: what some more steps cost."""
     X = np.random.default_rng(0).random((2000, 784), dtype=np.float32)
     y = np.zeros(2000, dtype=int)
     y[:30] = -1
-    few, many = (2, 4) if device == "cpu" else (20, 120)
+    few, many = (5, 15) if device == "cpu" else (20, 120)
     for method, members in product((DeepSAD, ESAD, AMA, GANomaly), (1, 4)):
         options = {"image_shape": (1, 28, 28), "batch_size": 256, "n_estimators": members}
         taken = {}

@@ -193,7 +193,8 @@ class BaseDeepDetector(
         scaler, network = self._make_scaler(X), self._make_members(X.shape[1], y).to(device)
         left_out = self._draw_left_out(y)
         self._train_on(scaler, network, X, y, left_out)
-        self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
+        module = ScoringModule(scaler, network, self.n_estimators)
+        self.scoring_module_ = module.to(device)
         self._n_features_out = self._transform(X[:1]).shape[1]
         for name in ("oob_score_", "oob_decision_function_"):
             vars(self).pop(name, None)
@@ -321,15 +322,16 @@ class BaseDeepDetector(
         if not raw.isfinite().all():
             raise ValueError("Training gave scores that are not finite. Lower lr.")
         module.fit_location_and_spread(raw, usual)
+        raw = raw.to(module.location.device)
         if ((raw.amax(1) - raw.amin(1)) <= 1e-6 * raw.abs().amax(1)).any():
             self._warn_of_failure(
                 "gives (almost) the same score to every training row: its network has collapsed, "
                 "or all rows are equal. Try a larger lr or more steps."
             )
         self._check_fit(X, usual)
-        scores = torch.cat([module.combine(part) for part in raw.split(2**16, dim=1)]).numpy()
+        scores = torch.cat([module.combine(part) for part in raw.split(2**16, dim=1)]).cpu().numpy()
         if left_out is not None:
-            standardised = (module.standardise(raw, k).numpy() for k in range(len(raw)))
+            standardised = (module.standardise(raw, k).cpu().numpy() for k in range(len(raw)))
             out_of_bag = -out_of_bag_scores(standardised, left_out)
             self.oob_decision_function_ = out_of_bag - threshold(scores, y, self.contamination)
             seen = ~np.isnan(out_of_bag)

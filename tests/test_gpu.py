@@ -1,6 +1,7 @@
 """On a GPU every deep detector trains without stalling it, and scores as on a CPU."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -36,7 +37,9 @@ class NoStall(Callback):
     """Makes torch raise where a training step waits for the GPU."""
 
     def on_batch_begin(self, net, **kwargs):
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a prototype, says torch
+            torch.cuda.set_sync_debug_mode("error")
 
     def on_batch_end(self, net, **kwargs):
         torch.cuda.set_sync_debug_mode("default")
