@@ -1,7 +1,8 @@
-"""The papers' tables, rebuilt: tabular, images, and the report made of both.
+r"""The papers' tables, rebuilt: tabular, images, and the report made of both.
 
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables tabular --jobs 2
-    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables images --device cuda
+    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables images \
+        --device cuda --jobs 8 --limit-seconds 500
     python -m benchmarks.paper_tables report
 
 Rows are appended to a csv as they come; runs that are there already are left out, so that a run can
@@ -63,7 +64,7 @@ def judge(row, problem, method, make, hybrids=None):
             for name, make_shallow in (hybrids or {}).items():
                 shallow = fit(make_shallow(len(codes)), codes, problem.y)
                 rows.append(found(name, shallow, test_codes))
-        except ValueError as error:  # training that is no longer finite, say, is a result
+        except (ValueError, RuntimeError) as error:  # training that is not finite is a result
             rows = [{**row, "method": method, "error": str(error).splitlines()[0][:100]}]
     return rows
 

@@ -9,12 +9,15 @@ import csv
 import multiprocessing
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import sklearn
+import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+import skad
 
 from .problems import dataset_names, few_labels
 
@@ -48,7 +51,8 @@ def mean(rows, key):
 
 def versions():
     """Versions of what results depend on."""
-    return " ".join(f"{name}={version(name)}" for name in ("skad", "scikit-learn", "torch"))
+    used = {"skad": skad, "scikit-learn": sklearn, "torch": torch}
+    return " ".join(f"{name}={module.__version__}" for name, module in used.items())
 
 
 def results_path(name):
