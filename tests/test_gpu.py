@@ -33,16 +33,20 @@ def fitted(cls, options, **more):
     return cls(random_state=0, **FAST | options | more).fit(X, Y)
 
 
+def when_waiting(mode):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a prototype, says torch
+        torch.cuda.set_sync_debug_mode(mode)
+
+
 class NoStall(Callback):
     """Makes torch raise where a training step waits for the GPU."""
 
     def on_batch_begin(self, net, **kwargs):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a prototype, says torch
-            torch.cuda.set_sync_debug_mode("error")
+        when_waiting("error")
 
     def on_batch_end(self, net, **kwargs):
-        torch.cuda.set_sync_debug_mode("default")
+        when_waiting("default")
 
 
 @needs_gpu
@@ -77,7 +81,7 @@ def test_no_step_waits_for_the_gpu(cls, options):
     try:
         fitted(cls, options, device="cuda", callbacks=[NoStall()])
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        when_waiting("default")
 
 
 @needs_gpu
