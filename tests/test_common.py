@@ -118,7 +118,7 @@ def _allowed_warnings():
 
 def hardly_trained(detector):
     """Copy of a detector for checks of its interface, not of what it learns."""
-    most = {"max_steps": 5, "pretrain_steps": 5, "n_estimators": 10}
+    most = {"max_steps": 5, "pretrain_steps": 5}
     used = {
         name: min(value, most[name.rpartition("__")[2]])
         for name, value in detector.get_params().items()

@@ -127,7 +127,7 @@ def test_out_of_bag_scores_by_hand():
 
 def test_out_of_bag_scores_are_honest():
     """On labels without a meaning they are no better than chance; training scores are perfect."""
-    found, forest = [], clone(FOREST).set_params(n_estimators=50, random_state=None)
+    found, forest = [], ClassifierDetector()._balanced_estimator().set_params(n_estimators=50)
     for seed in range(5):
         X, y = make_noise(seed)
         detector = ClassifierDetector(forest, random_state=seed).fit(X, y)
