@@ -45,7 +45,9 @@ clean:
 
 $(VENV)/.%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH) -e '.[$*]'
+	$(BIN)/python -m pip install --quiet --no-compile $(TORCH) -e '.[$*]'
+# What pip would do, on all cores and without the packages' own tests; some files are templates.
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $@
 
 .venv-oldest/.done: requirements-oldest.txt pyproject.toml
