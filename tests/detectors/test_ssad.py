@@ -344,6 +344,19 @@ def test_a_row_is_scored_alone():
         np.testing.assert_array_equal(detector.score_samples(X[order]), scores[order])
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kernel", ["linear", "poly"])
+def test_a_row_is_scored_alone_when_vectors_do_not_fill_registers(kernel):
+    X = np.random.RandomState(0).randn(257, 33)
+    detector = SSAD(kernel=kernel, nu=0.9, max_iter=3).fit(X)
+    assert len(detector.support_) % 8
+    scores = detector.score_samples(X)
+    for first in range(1, 33):
+        np.testing.assert_array_equal(detector.score_samples(X[first:]), scores[first:])
+    loaded = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(loaded.score_samples(X), scores)
+
+
 # --- numbers of every size ---
 
 
