@@ -94,7 +94,8 @@ def judge_image(setting, dataset, combination, method, configuration, device):
     made_by = paper_settings.PAPER_IMAGES if paper else paper_settings.DEFAULT_IMAGES
     problem, _ = paper_problems.SETTINGS[setting]
     row = {"setting": setting, "dataset": dataset, "combination": combination}
-    row |= {"configuration": configuration, "device": device}
+    row |= {"configuration": configuration}
+    row |= {"device": "cpu" if method.startswith("PCA") else device}
 
     def make(n_rows):
         return made_by[method](dataset, n_rows, random_state=combination, device=device)

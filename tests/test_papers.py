@@ -130,7 +130,8 @@ def test_pretraining_is_an_autoencoder_of_all_rows(deep_sad):
     phase, state = deep_sad[0], to_train(deep_sad[0]["first"])
     x, y = phase["batch"]
     assert set(y.tolist()) == {-1, 0, 1}
-    loss = (mlp(state, "decoder", mlp(state, "encoder", x)) - x).square().mean()
+    rebuilt = torch.sigmoid(mlp(state, "decoder", mlp(state, "encoder", x)))
+    loss = (rebuilt - x).square().mean()
     check_step(phase, descend(loss, state), lr=1e-3)
 
 
