@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 # Tiny networks are slower with several threads; a fixed number makes results repeatable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint coverage test-oldest docs peers report clean
+.PHONY: demo test lint coverage test-oldest docs peers report paper-tables clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python docs/examples/plot_demo.py
@@ -39,6 +39,13 @@ peers: .venv-peers/.done
 # Tables and pictures of the benchmark, from its csv.
 report: $(VENV)/.benchmark
 	$(BIN)/python -m benchmarks.report
+
+# The papers' table for tabular data, run by run, with the data folder in SKAD_DATA; then the tables
+# of docs/papers.rst from all csv. Runs whose csv row is there are left out: delete the csv to
+# run them anew.
+paper-tables: $(VENV)/.benchmark
+	$(BIN)/python -m benchmarks.paper_tables tabular --jobs 2
+	$(BIN)/python -m benchmarks.paper_report
 
 clean:
 	rm -rf $(VENV) .venv-oldest .venv-peers

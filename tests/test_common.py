@@ -64,7 +64,7 @@ CONFIGURATIONS = {
         {},
         {"loss": "inverse", "n_estimators": 1},
         {"n_estimators": 4, "labeled_fraction": None, "eta": 3.0},
-        {"pretrain_steps": 5, "batch_norm": True},
+        {"pretrain_steps": 5, "batch_norm": True, "decoder_output": "sigmoid"},
         {"max_steps": "auto", "n_estimators": 4},
     ],
     "ESAD": [{}, {"share_encoder": True, "n_estimators": 1, "lambda2": 0.3}],
