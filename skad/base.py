@@ -47,7 +47,7 @@ def refuse_times(X):
 def threshold(scores, y, contamination):
     """Quantile of the scores of the unlabelled rows, or, if few, of all but the anomalies."""
     rows = y == 0 if np.sum(y == 0) >= MIN_UNLABELED_FOR_THRESHOLD else y != -1
-    return float(np.percentile(scores[rows], 100 * contamination))
+    return float(np.percentile(scores[rows], 100 * contamination, overwrite_input=True))  # a copy
 
 
 class DetectorMixin(OutlierMixin):
