@@ -26,8 +26,8 @@ def as_chunks(X, y=None, size=2**16, columns=None):
             raise ValueError("y must be None where X is a function: let it yield pairs (X, y).")
         return FunctionChunks(X)
     if isinstance(X, (str, os.PathLike)):
-        if columns is not None and isinstance(y, str):
-            columns = [*columns, y]
+        if columns is not None:
+            columns = [*columns, y] if isinstance(y, str) else list(columns)
         return ParquetChunks(*_row_groups(X), y, size, columns)
     return ArrayChunks(as_table(X, "X"), y, size)
 
@@ -134,11 +134,18 @@ def _row_groups(path):
     try:
         files = list(dataset(path, format="parquet", partitioning="hive").get_fragments())
         # As Dask sorts them: part.10 comes after part.9.
-        files.sort(key=lambda file: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", file.path)])
+        files.sort(
+            key=lambda file: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", file.path)]
+        )
         groups = [group for file in files for group in file.split_by_row_group()]
-        return groups, np.array([group.count_rows() for group in groups], dtype=np.int64)
+        return groups, np.array([group.row_groups[0].num_rows for group in groups], dtype=np.int64)
     except (OSError, ArrowException) as error:
         raise ValueError(f"X={os.fspath(path)!r} is no Parquet file or folder: {error}") from error
+
+
+def natural_order(path):
+    """Key to sort paths by, as Dask does: part.10 comes after part.9."""
+    return [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", path)]
 
 
 class FunctionChunks:

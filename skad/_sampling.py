@@ -51,18 +51,14 @@ class RowSample:
         self._note(n_rows, np.unique(y))
         y, keys = np.sign(y).astype(np.int8), row_keys(self.seed, start, n_rows)
         kept = np.flatnonzero((y != 0) | (keys <= self.cut))
-        self.parts.append((start + kept, keys[kept], y[kept], _safe_indexing(X, kept)))
-        self.n_waiting += len(kept)
-        if self.n_waiting > self.max_samples:
-            self._shrink()
+        if len(kept):
+            self._take([(start + kept, keys[kept], y[kept], _safe_indexing(X, kept))])
         return self
 
     def merge(self, other):
         """Add what another sample, with the same seed and size, has drawn from other rows."""
         self._note(other.n_seen, other.distinct_labels)
-        self.parts += other.parts
-        self.cut = min(self.cut, other.cut)
-        self._shrink()
+        self._take(other.parts)
         return self
 
     def result(self):
@@ -78,15 +74,22 @@ class RowSample:
         self.n_seen += n_rows
         self.distinct_labels = np.union1d(self.distinct_labels, labels)
 
+    def _take(self, parts):
+        self.parts += parts
+        self.n_waiting += sum(len(part[0]) for part in parts)
+        if self.n_waiting > self.max_samples:
+            self._shrink()
+
     def _shrink(self):
         """Make one part of all, without the unlabelled rows that are too many."""
-        rows, keys, y = (np.concatenate(parts) for parts in list(zip(*self.parts))[:3])
+        *columns, tables = zip(*self.parts, strict=True)
+        rows, keys, y = map(np.concatenate, columns)
         free = np.flatnonzero(y == 0)
         order = free[np.lexsort((rows[free], keys[free]))][: self.max_samples]
         if len(order) == self.max_samples:
             self.cut = min(self.cut, keys[order[-1]])
         kept = np.concatenate([np.flatnonzero(y != 0), order])
         kept = kept[np.argsort(rows[kept])]
-        X = stack(*(part[3] for part in self.parts))
-        self.parts = [(rows[kept], keys[kept], y[kept], _safe_indexing(X, kept))]
+        X = _safe_indexing(stack(*tables), kept)
+        self.parts = [(rows[kept], keys[kept], y[kept], X)]
         self.n_waiting = 0

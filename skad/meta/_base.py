@@ -48,6 +48,9 @@ class MetaDetector(MetaEstimatorMixin, DetectorMixin, DeclaredParameters, BaseEs
             self._take_names(self._fit(X, y, draw_seed(self.random_state)))
         return self
 
+    def _unfitted(self):
+        return self.estimator
+
     def _take_names(self, inner):
         """Say of the columns seen in fit what the inner detector says."""
         for name in ("n_features_in_", "feature_names_in_"):
@@ -85,7 +88,7 @@ class MetaDetector(MetaEstimatorMixin, DetectorMixin, DeclaredParameters, BaseEs
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(self.estimator).input_tags
+        tags.input_tags = get_tags(self._unfitted()).input_tags
         return tags
 
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import _fit_context
-from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
@@ -190,9 +189,11 @@ class SampledDetector(MetaDetector):
     def _fit_on(self, sample, seed):
         """Fit the detector on a `RowSample`."""
         self.sample_indices_, X, y = sample.result()
-        estimator = DeepSAD() if self.estimator is None else self.estimator
-        self.estimator_ = fit_clone(estimator, X, y, np.arange(len(y)), seed)
+        self.estimator_ = fit_clone(self._unfitted(), X, y, np.arange(len(y)), seed)
         self._take_names(self.estimator_)
+
+    def _unfitted(self):
+        return DeepSAD() if self.estimator is None else self.estimator
 
     def _score(self, chunks):
         """Scores and labels of all rows; each process gets the detector once."""
@@ -209,7 +210,5 @@ class SampledDetector(MetaDetector):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        estimator = DeepSAD() if self.estimator is None else self.estimator
-        tags.input_tags = get_tags(estimator).input_tags
         tags.input_tags.sparse = False
         return tags
