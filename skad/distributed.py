@@ -27,6 +27,8 @@ from ._random import draw_seed
 from ._sampling import RowSample, cut_for
 from .meta import SampledDetector
 
+LABELS = "skad's labels"  # a column beside those of X
+
 __all__ = ["decision_function", "fit", "predict", "score_samples"]
 
 
@@ -43,8 +45,8 @@ def fit(estimator, X, y=None):
     X : dask.array.Array, dask.dataframe.DataFrame, str or path-like
         Training rows, or the path of Parquet files.
     y : dask.array.Array, dask.dataframe.Series or str, default=None
-        -1 labelled anomaly, 0 unlabelled, +1 labelled normal, in the partitions of X; or the name
-        of their column. None: all unlabelled.
+        -1 labelled anomaly, 0 unlabelled, +1 labelled normal: an array for an array; for a data
+        frame a Series, or the name of a column of X. None: all unlabelled.
 
     Returns
     -------
@@ -59,7 +61,8 @@ def fit(estimator, X, y=None):
 
     Notes
     -----
-    X is read twice, and one column of it once more where sizes of partitions are unknown. The
+    X is read twice, and once more, to count rows, where sizes of partitions are unknown, as those
+    of data frames are: a row's place in the sample depends on its number, not on partitions. The
     calling process holds the sample, and 25 bytes per row while the threshold is taken.
 
     Examples
@@ -190,54 +193,52 @@ def _collection(X):
 
 
 def _partitions(X, y):
-    """Delayed pairs (rows, labels), sizes, and how many rows are unlabelled."""
-    X, thin = _collection(X), y
-    if isinstance(y, str):
-        if isinstance(X, da.Array) or y not in X.columns:
-            raise ValueError(f"y={y!r} must be None, a Dask collection or a column of X.")
-        thin = X[y]
-    elif y is None:
-        thin = X if isinstance(X, da.Array) else X[X.columns[:1]]
-    elif not isinstance(y, (da.Array, dd.Series)):
+    """Delayed pairs (rows, labels), their sizes, and how many rows are unlabelled."""
+    X = _collection(X)
+    if isinstance(y, str) and (isinstance(X, da.Array) or y not in X.columns):
+        raise ValueError(f"y={y!r} is not the name of a column of X.")
+    if isinstance(X, dd.DataFrame) and isinstance(y, dd.Series):
+        # Of two collections read from one file, Dask may cut each in its own way.
+        X, y = X.assign(**{LABELS: y}), LABELS
+    rows = np.ravel(X.to_delayed()).tolist()
+    if y is None or isinstance(y, str):
+        pairs = counted = [(part, y) for part in rows]
+        if y is None and _known_sizes(X):
+            return pairs, X.chunks[0], len(X)
+    elif isinstance(X, da.Array) and isinstance(y, da.Array):
+        if _known_sizes(X) and _known_sizes(y) and len(X) == len(y):
+            y = y.rechunk({0: X.chunks[0]})
+        labels = np.ravel(y.to_delayed()).tolist()
+        if len(rows) != len(labels):
+            raise ValueError(
+                f"y has {len(labels)} chunks but X has {len(rows)}: give both the same, or "
+                "sizes that are known, by compute_chunk_sizes()."
+            )
+        pairs, counted = list(zip(rows, labels, strict=True)), [(None, part) for part in labels]
+    else:
         raise TypeError(
-            f"y must be None, a Dask array or Series or the name of a column, got a "
-            f"{type(y).__name__}: dask.array.from_array makes one."
+            "y must be None or, like X, a Dask array, or, like X, of a Dask data frame: a Series "
+            f"or the name of a column. Got a {type(y).__name__} for a {type(X).__name__}."
         )
-    elif _known_sizes(X) and _known_sizes(y) and len(X) == len(y):
-        thin = y = y.rechunk({0: X.chunks[0]})
-    rows, labels = _delayed(X), [y] * X.npartitions
-    if isinstance(y, (da.Array, dd.Series)):
-        labels = _delayed(y)
-    if len(rows) != len(labels):
-        raise ValueError(
-            f"y has {len(labels)} partitions but X has {len(rows)}: give both the same, "
-            "or sizes that are known, such as by compute_chunk_sizes()."
-        )
-    if y is None and _known_sizes(X):
-        return list(zip(rows, labels, strict=True)), X.chunks[0], len(X)
     count = dask.delayed(_count)
-    counts = dask.compute(*(count(part, y is not None) for part in _delayed(thin)))
-    sizes, n_unlabeled = zip(*counts, strict=True)
-    return list(zip(rows, labels, strict=True)), sizes, sum(n_unlabeled)
+    sizes, n_unlabeled = zip(*dask.compute(*(count(*pair) for pair in counted)), strict=True)
+    return pairs, sizes, sum(n_unlabeled)
 
 
 def _known_sizes(collection):
     return isinstance(collection, da.Array) and not np.isnan(collection.chunks[0]).any()
 
 
-def _delayed(collection):
-    return np.ravel(collection.to_delayed()).tolist()
-
-
-def _count(part, are_labels):
-    """Rows of a partition, and how many of them are unlabelled."""
-    n_rows = len(part)
-    return n_rows, int(np.sum(check_labels(part, n_rows) == 0)) if are_labels else n_rows
-
-
 def _split(part, y):
     """Rows and labels of a partition, where y may name a column."""
     return (part.drop(columns=y), part[y]) if isinstance(y, str) else (part, y)
+
+
+def _count(part, y):
+    """Rows of a partition, and how many of them are unlabelled."""
+    X, y = _split(part, y)
+    n_rows = len(y if X is None else X)
+    return n_rows, int(np.sum(check_labels(y, n_rows) == 0))
 
 
 def _draw(part, y, start, max_samples, seed, cut):
