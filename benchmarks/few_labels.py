@@ -14,18 +14,15 @@ rows; "unknown kinds" and "embeddings" are in problems.py. `benchmarks.report` m
 """
 
 import argparse
-import csv
-import multiprocessing
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from .methods import COMMON, METHODS, SKAD
 from .problems import UNKNOWN_KINDS, dataset_names, few_labels, unknown_kind
-from .protocol import append, results_path, versions
+from .protocol import results_path, run_missing, versions
 
 SHARES = {f"r = {share:g} %": share / 100 for share in (1, 5, 10, 25, 50, 100)}
 COUNTS = {f"n = {count}": count for count in (1, 3, 5, 10, 20)}
@@ -58,7 +55,7 @@ def problems(settings, seeds, group="adbench"):
 
 
 def judge(setting, dataset, seed, method, group="adbench"):
-    """Run one method on one problem: a csv row."""
+    """Run one method on one problem: a list of one csv row."""
     make = SETTINGS[setting]
     problem = make(dataset, seed, **({"group": group} if setting in TABLES else {}))
     row = {"setting": setting, "dataset": dataset, "seed": seed, "method": method}
@@ -84,27 +81,15 @@ def judge(setting, dataset, seed, method, group="adbench"):
         raise
     except Exception as error:  # a peer's failure is a result
         row["error"] = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
-    return row
+    return [row]
 
 
 def main(settings, methods, seeds, jobs, group, output):
-    path = results_path(output)
-    key = ("setting", "dataset", "seed", "method")
-    done = set()
-    if path.exists():
-        with path.open(newline="") as file:
-            done = {tuple(row[name] for name in key) for row in csv.DictReader(file)}
     tasks = [
-        (*problem, method)
-        for problem in problems(settings, seeds, group)
-        for method in methods
-        if (*map(str, problem), method) not in done
+        (*problem, method) for problem in problems(settings, seeds, group) for method in methods
     ]
-    print(len(tasks), "runs,", len(done), "are there already", flush=True)
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(judge, *task, group) for task in tasks]
-        for future in as_completed(futures):
-            append(path, FIELDS, future.result())
+    run = partial(judge, group=group)
+    run_missing(results_path(output), FIELDS, FIELDS[:4], tasks, run, jobs=jobs)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,18 @@ Run a benchmark from the repository's root, with the data folder in SKAD_DATA:
 """
 
 import csv
+import multiprocessing
 import time
-from importlib.metadata import version
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import sklearn
+import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+import skad
 
 from .problems import dataset_names, few_labels
 
@@ -45,7 +51,8 @@ def mean(rows, key):
 
 def versions():
     """Versions of what results depend on."""
-    return " ".join(f"{name}={version(name)}" for name in ("skad", "scikit-learn", "torch"))
+    used = {"skad": skad, "scikit-learn": sklearn, "torch": torch}
+    return " ".join(f"{name}={module.__version__}" for name, module in used.items())
 
 
 def results_path(name):
@@ -73,3 +80,27 @@ def write(name, rows):
     fields = list(dict.fromkeys(key for row in rows for key in row))
     for row in rows:
         append(path, fields, row)
+
+
+def run_missing(path, fields, key, tasks, run, *, jobs=1, limit_s=None):
+    """Append the rows that ``run(*task)`` returns to a csv file, for the tasks it does not have.
+
+    A task is a tuple of the key's columns, which the first of its rows holds; tasks start in their
+    order, and none starts once `limit_s` seconds are over.
+    """
+    done = set()
+    if path.exists():
+        with path.open(newline="") as file:
+            done = {tuple(row[name] for name in key) for row in csv.DictReader(file)}
+    tasks = [task for task in tasks if tuple(map(str, task)) not in done]
+    print(len(tasks), "runs,", len(done), "are there already", flush=True)
+    start, tasks = time.monotonic(), iter(tasks)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(run, *task) for task in islice(tasks, jobs)}
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                for row in future.result():
+                    append(path, fields, row)
+                if limit_s is None or time.monotonic() - start < limit_s:
+                    running |= {pool.submit(run, *task) for task in islice(tasks, 1)}

@@ -1,6 +1,6 @@
 """Torch settings of the caller do not reach into fit and scoring."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 
 import torch
@@ -8,8 +8,22 @@ import torch
 DEVICES = ("cpu", "cuda")
 
 
+@contextmanager
+def full_precision():
+    """Let a GPU compute in float32 where it may be set to round to TF32, as cuDNN is by default."""
+    kinds = torch.backends.cuda.matmul, torch.backends.cudnn
+    found = [kind.allow_tf32 for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.allow_tf32 = False
+        yield
+    finally:
+        for kind, allowed in zip(kinds, found, strict=True):
+            kind.allow_tf32 = allowed
+
+
 def plain_torch(function):
-    """Let a function run without inference mode, disabled gradients, autocast, default device.
+    """Keep inference mode, disabled gradients, autocast, TF32 and default device out of a function.
 
     The default dtype is process-wide, so it is not touched: tensors are made with a dtype.
     """
@@ -24,6 +38,8 @@ def plain_torch(function):
         # Asked of a tensor: get_default_device() of torch 2.6 knows nothing of `with torch.device`.
         if torch.empty(0).device.type != "cpu":
             undo.append(torch.device("cpu"))
+        if torch.cuda.is_available():
+            undo.append(full_precision())
         if not undo:
             return function(*args, **kwargs)
         with ExitStack() as stack:

@@ -138,6 +138,20 @@ def stands_for_normal(y, unlabeled):
     return y >= 0 if unlabeled == "as_normal" else y == 1
 
 
+def rows_to_learn(y, n_unlabeled, seed):
+    """Row numbers of all labelled rows and of that many random unlabelled ones, in order.
+
+    Where there are no more of them: a slice that takes all rows.
+    """
+    unlabeled = np.flatnonzero(y == 0)
+    if len(unlabeled) <= n_unlabeled:
+        return slice(None)
+    kept = y != 0
+    generator = np.random.default_rng([seed, 3])  # 0, 1 and 2 draw what members leave out
+    kept[generator.choice(unlabeled, n_unlabeled, replace=False, shuffle=False)] = True
+    return np.flatnonzero(kept)
+
+
 def batch_strata(y, labeled_fraction):
     """Group rows to draw batches from, as (row numbers, share of the batch).
 

@@ -1,5 +1,7 @@
 """The fitted score as one module: raw rows in, `score_samples` out."""
 
+import warnings
+
 import numpy as np
 import torch
 from torch import nn
@@ -41,6 +43,7 @@ class ScoringModule(nn.Module):
         self.register_buffer("unit", torch.ones((), dtype=torch.float32))
         self.register_buffer("location", torch.zeros(n_members, 1, dtype=torch.float64))
         self.register_buffer("spread", torch.ones(n_members, 1, dtype=torch.float64))
+        self.gpu_block = GPU_BLOCK
         self.eval().requires_grad_(False)
 
     def forward(self, rows):
@@ -84,19 +87,39 @@ class ScoringModule(nn.Module):
     def _in_blocks(self, function, rows):
         """Apply a function of scaled rows (n_members, BLOCK, n_features), block by block."""
         scaled = self.scaler(rows).to(self.unit.dtype)
-        n_members = len(self.location)
         if torch.compiler.is_compiling():  # one graph for any number of rows
-            return function(scaled.expand(n_members, -1, -1)).to(self.location.dtype)
-        n_rows = len(rows)
-        size = BLOCK if scaled.device.type == "cpu" else GPU_BLOCK
+            return function(scaled.expand(len(self.location), -1, -1)).to(self.location.dtype)
+        if on_cpu(scaled):
+            return self._in_blocks_of(BLOCK, function, scaled)
+        while True:
+            try:
+                return self._in_blocks_of(self.gpu_block, function, scaled)
+            except torch.cuda.OutOfMemoryError:
+                if self.gpu_block <= BLOCK:
+                    raise
+            self.gpu_block //= 2
+            warnings.warn(
+                f"The GPU has too little free memory, so only {self.gpu_block} rows are scored at "
+                "once from now on; scores may differ in their last digits.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _in_blocks_of(self, size, function, scaled):
+        n_rows = len(scaled)
         padded = scaled.new_zeros(n_rows + -n_rows % size, scaled.shape[1])
         padded[:n_rows] = scaled
-        padded = padded.expand(n_members, -1, -1)
+        padded = padded.expand(len(self.location), -1, -1)
         if n_rows <= size:
             result = function(padded)
         else:
             result = torch.cat([function(block) for block in padded.split(size, dim=1)], dim=1)
         return result[:, :n_rows].to(self.location.dtype)
+
+
+def on_cpu(tensor):
+    """Whether a tensor is on a CPU."""
+    return tensor.device.type == "cpu"
 
 
 class FrozenLinear(nn.Module):
@@ -111,14 +134,22 @@ class FrozenLinear(nn.Module):
         self.n_out = weight.shape[-2]
         weight = nn.functional.pad(weight.data.mT, (0, -self.n_out % VECTOR)).contiguous()
         self.weight = nn.Parameter(weight)
-        self.bias = None if bias is None else nn.Parameter(bias.data.unsqueeze(-2))
+        if bias is not None:
+            bias = nn.functional.pad(bias.data, (0, -self.n_out % VECTOR)).unsqueeze(-2)
+            bias = nn.Parameter(bias)
+        self.bias = bias
 
     def forward(self, x):
         """Map (..., n_rows, n_in) to (..., n_rows, n_out)."""
-        product = torch.bmm(x, self.weight) if x.ndim == 3 else x @ self.weight
-        if product.shape[-1] != self.n_out:
-            product = product[..., : self.n_out].contiguous()
-        return product if self.bias is None else product + self.bias
+        if self.bias is None:
+            product = x @ self.weight
+        elif x.ndim == 3:
+            product = torch.baddbmm(self.bias, x, self.weight)
+        else:
+            product = x @ self.weight + self.bias
+        return (
+            product if product.shape[-1] == self.n_out else product[..., : self.n_out].contiguous()
+        )
 
 
 class MemberList(nn.ModuleList):

@@ -45,8 +45,12 @@ def refuse_times(X):
 
 
 def threshold(scores, y, contamination):
-    """Quantile of the scores of the unlabelled rows, or, if few, of all but the anomalies."""
+    """Quantile of the scores of the unlabelled rows, or, if few, of all but the anomalies.
+
+    Rows whose score is NaN were left out of a sample, and do not count.
+    """
     rows = y == 0 if np.sum(y == 0) >= MIN_UNLABELED_FOR_THRESHOLD else y != -1
+    rows = rows & ~np.isnan(scores)
     return float(np.percentile(scores[rows], 100 * contamination, overwrite_input=True))  # a copy
 
 
@@ -106,7 +110,8 @@ class BaseDetector(DetectorMixin, DeclaredParameters, BaseEstimator):
     """Template of a detector that learns from X and labels in {-1, 0, +1}.
 
     A subclass writes two hooks over validated input: ``_fit(X, y)``, which returns the training
-    rows' scores, and ``_score_samples(X)``; in both, higher means more normal, float64.
+    rows' scores, and ``_score_samples(X)``; in both, higher means more normal, float64. NaN stands
+    for training rows that it took no notice of, because those of a sample are enough.
 
     Parameters
     ----------

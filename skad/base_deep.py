@@ -21,9 +21,9 @@ from ._arguments import (
     check_optimizer,
     optimizer_options,
 )
-from ._labels import batch_strata, held_out_rows
+from ._labels import batch_strata, held_out_rows, rows_to_learn
 from ._members import stack_members
-from ._modules import ScaleImage, Standardize
+from ._modules import SAMPLE, ScaleImage, Standardize
 from ._net import MemberBatches, MemberNet, ValidationRows
 from ._out_of_bag import (
     CANDIDATES,
@@ -49,10 +49,14 @@ from ._random import (
     own_global_generators,
     seed_everything,
 )
-from ._scoring import ScoringModule
+from ._scoring import BLOCK, ScoringModule
 from ._state import PickleOnly, with_tensors, without_tensors
 from .base import BaseDetector, threshold
 from .metrics import roc_auc_score
+
+# Numbers of X that are converted, scaled and scored at once: some megabytes; on a GPU some tens,
+# because each round trip costs time.
+CHUNK, GPU_CHUNK = 2**18, 2**22
 
 
 class BaseDeepDetector(
@@ -79,6 +83,9 @@ class BaseDeepDetector(
         "auto" is a number that measured well; methods with an `oob_score_` choose it, up to 800,
         where at least 3 anomalies are labelled and there are at least 4 members: each leaves out
         30 % of the labelled rows and a fifth of the others, and the best at ranking those stays.
+        From a table of more than 100,000 unlabelled rows as many are drawn at random, or as many
+        as a network reads in these steps: scaling, training and `offset_` see those and all
+        labelled rows.
     batch_size : int
         Rows of a batch.
     lr : float
@@ -180,12 +187,28 @@ class BaseDeepDetector(
         check_callbacks(self.callbacks)
         check_image_shape(self.image_shape, X.shape[1])
         self.member_seeds_ = member_seeds(draw_seed(self.random_state), self.n_estimators)
+        scores = np.full(len(y), np.nan)
+        learnt = rows_to_learn(y, self._n_unlabeled_to_learn(y), self.member_seeds_[0])
+        X, y = X[learnt], y[learnt]
         scaler, network = self._make_scaler(X), self._make_members(X.shape[1], y).to(device)
         left_out = self._draw_left_out(y)
         self._train_on(scaler, network, X, y, left_out)
-        self.scoring_module_ = ScoringModule(scaler.to(device), network, self.n_estimators)
+        module = ScoringModule(scaler, network, self.n_estimators)
+        self.scoring_module_ = module.to(device)
         self._n_features_out = self._transform(X[:1]).shape[1]
-        return self._calibrate(X, y, left_out)
+        for name in ("oob_score_", "oob_decision_function_"):
+            vars(self).pop(name, None)
+        scores[learnt] = self._calibrate(X, y, left_out)
+        if hasattr(self, "oob_decision_function_"):
+            out_of_bag = np.full(len(scores), np.nan)
+            out_of_bag[learnt] = self.oob_decision_function_
+            self.oob_decision_function_ = out_of_bag
+        return scores
+
+    def _n_unlabeled_to_learn(self, y):
+        """Unlabelled rows that are enough: as many as a network reads, and at least SAMPLE."""
+        n_steps = max(self._n_steps(y), getattr(self, "pretrain_steps", 0))
+        return max(SAMPLE, self.batch_size * n_steps)
 
     def _train_on(self, scaler, network, X, y, left_out):
         """Scale rows and train on them; they are gone afterwards."""
@@ -299,17 +322,16 @@ class BaseDeepDetector(
         if not raw.isfinite().all():
             raise ValueError("Training gave scores that are not finite. Lower lr.")
         module.fit_location_and_spread(raw, usual)
+        raw = raw.to(module.location.device)
         if ((raw.amax(1) - raw.amin(1)) <= 1e-6 * raw.abs().amax(1)).any():
             self._warn_of_failure(
                 "gives (almost) the same score to every training row: its network has collapsed, "
                 "or all rows are equal. Try a larger lr or more steps."
             )
         self._check_fit(X, usual)
-        scores = torch.cat([module.combine(part) for part in raw.split(2**16, dim=1)]).numpy()
-        for name in ("oob_score_", "oob_decision_function_"):
-            vars(self).pop(name, None)
+        scores = torch.cat([module.combine(part) for part in raw.split(2**16, dim=1)]).cpu().numpy()
         if left_out is not None:
-            standardised = (module.standardise(raw, k).numpy() for k in range(len(raw)))
+            standardised = (module.standardise(raw, k).cpu().numpy() for k in range(len(raw)))
             out_of_bag = -out_of_bag_scores(standardised, left_out)
             self.oob_decision_function_ = out_of_bag - threshold(scores, y, self.contamination)
             seen = ~np.isnan(out_of_bag)
@@ -337,7 +359,7 @@ class BaseDeepDetector(
     def _apply(self, function, X):
         """Apply a function of raw rows to all rows, in chunks; rows are the last or second axis."""
         device, result = self.scoring_module_.location.device, None
-        for chunk, part in _chunks(X):
+        for chunk, part in _chunks(X, CHUNK if device.type == "cpu" else GPU_CHUNK):
             values = function(part.to(device)).cpu()
             if len(part) == len(X):
                 return values
@@ -397,9 +419,9 @@ def copied(callback):
         return copy.copy(callback)
 
 
-def _chunks(X):
-    """Yield slices of rows, and those rows as float64 tensors of some megabytes."""
-    size = max(2**18 // X.shape[1] // 32 * 32, 32)
+def _chunks(X, n_numbers=CHUNK):
+    """Yield slices of rows, and those rows as float64 tensors of so many numbers."""
+    size = max(n_numbers // X.shape[1] // BLOCK * BLOCK, BLOCK)
     for start in range(0, len(X), size):
         chunk = slice(start, start + size)
         yield chunk, torch.from_numpy(np.array(X[chunk], dtype=np.float64, order="C"))

@@ -357,15 +357,6 @@ def test_auto_device_falls_back_to_the_cpu():
         assert_array_equal(DeepSAD(device="auto", **FAST).fit(X, Y).score_samples(X), expected)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_model_fitted_on_a_gpu_scores_on_a_cpu():
-    det = DeepSAD(device="cuda", **FAST).fit(X, Y)
-    expected = det.score_samples(X)
-    loaded = pickle.loads(pickle.dumps(det))
-    assert {p.device.type for p in loaded.scoring_module_.network.parameters()} == {"cpu"}
-    assert_allclose(loaded.score_samples(X), expected, rtol=1e-9)
-
-
 def test_pickled_network_is_on_the_cpu(monkeypatch):
     """Without a GPU at hand: whatever the device, the pickled network has been moved."""
     det = DeepSAD(**FAST).fit(X, Y)

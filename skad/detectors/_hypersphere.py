@@ -45,7 +45,9 @@ class HypersphereDetector(BaseDeepDetector):
 
     def _auto_steps(self, y):
         # Measured: without labelled anomalies more steps only pull everything to the centre.
-        return 100 if -1 in y else 20
+        if -1 not in y:
+            return 20
+        return 100 if self._image_shape is None else 600
 
     def _make_network(self, n_features, y):
         options = {"bias": self._has_biases(y), "batch_norm": self.batch_norm}

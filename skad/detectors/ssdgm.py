@@ -1,5 +1,7 @@
 """Semi-supervised deep generative model (Kingma et al., 2014)."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy, logsigmoid
@@ -223,8 +225,8 @@ class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
         if not network.knows_anomalies:
             return bounds[..., 0].mean(-1)
         log_q = logsigmoid(torch.stack([-log_odds, log_odds], dim=-1))
-        log_prior = torch.tensor([1 - self.prior, self.prior], dtype=torch.float64).log()
-        cost = bounds - log_prior.to(bounds)
+        log_prior = [math.log(1 - self.prior), math.log(self.prior)]
+        cost = torch.stack([bounds[..., k] - log_prior[k] for k in (0, 1)], dim=-1)
         unlabeled = (log_q.exp() * (cost + log_q)).sum(-1)
         own = (y < 0).long().unsqueeze(-1)
         labeled = self.eta * cost.gather(-1, own) - self.alpha * log_q.gather(-1, own)
