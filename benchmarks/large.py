@@ -73,7 +73,7 @@ def peak_mb():
 
 
 def two_workers(**options):
-    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, **options)
+    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", **options)
 
 
 def processor_time(client):
