@@ -133,6 +133,7 @@ def test_lazy_results_of_the_right_kind(expected, method):
     assert_array_equal(with_scores.score, answers)
 
 
+@dask.config.set(scheduler="synchronous")  # scikit-learn's forests warn in others' threads
 def test_any_detector_and_pipelines():
     for detector in (
         make_pipeline(StandardScaler(), DEEP),

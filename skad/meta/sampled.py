@@ -70,7 +70,7 @@ class SampledDetector(MetaDetector):
     Notes
     -----
     The sample depends on `random_state` and the rows' order, not on how the table is cut. A deep
-    detector with a budget of a few hundred steps reads no more than some ten thousand rows, so a
+    detector with a budget of a few hundred steps reads tens of thousands of rows, so a
     larger sample changes little.
 
     *What is not exact.* Whatever `estimator` learns from the unlabelled rows, such as the
@@ -79,9 +79,9 @@ class SampledDetector(MetaDetector):
     q - e and q + e, where e = 2 sqrt(q (1 - q) / m) in 95 of 100 samples; .003 for a median and
     m = 100,000. The threshold is exact: it is taken from all rows.
 
-    *Memory.* A chunk, up to twice the sample, and 17 bytes per row in fit (8 for its score); 16
-    bytes per row in scoring, which returns one array. Chunks of a Parquet file can be scored one by
-    one where that is too much.
+    *Memory.* A chunk, up to twice the sample with all labelled rows, and some 25 bytes per row in
+    fit, 16 in scoring, which returns one array of 8. Fit and scores of 5,000,000 x 50 in float32,
+    mapped from a file, took 250 MB beside the interpreter's, with a small network.
 
     Examples
     --------
