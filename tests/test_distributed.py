@@ -369,7 +369,7 @@ def test_a_lost_scheduler_is_a_clear_error(expected, tmp_path):
     address = tmp_path / "scheduler.json"
     scheduler = subprocess.Popen(
         [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
-        + ["--port", "0", "--dashboard-address", ":0", "--scheduler-file", str(address)],
+        + ["--port", "0", "--no-dashboard", "--scheduler-file", str(address)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
