@@ -2,4 +2,8 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("onnxruntime") and find_spec("onnxscript") else ["skad/export.py"]
+NEEDED = {
+    "skad/export.py": ["onnxruntime", "onnxscript"],
+    "skad/distributed.py": ["dask", "pandas"],
+}
+collect_ignore = [path for path, names in NEEDED.items() if not all(map(find_spec, names))]

@@ -250,6 +250,7 @@ def skops_cases():
     others += [
         skad.ConformalDetector(make_deep("ESAD"), method="cross", cv=2),
         skad.NormalOnlyDetector(FOREST),
+        skad.SampledDetector(make_deep("DeepSAD")),
         skad.TunedThresholdDetector(make_pipeline(StandardScaler(), skad.SSAD())),
         skad.VotingDetector([("trees", trees), ("deep", make_deep("DeepSAD"))]),
     ]
