@@ -34,8 +34,8 @@ conformal = ConformalDetector(
 ).fit(X, y)
 
 # %%
-# New rows: 1,000 normals and 50 anomalies. The p-values of normals are spread about evenly, whatever the
-# detector; those of anomalies are small.
+# New rows: 1,000 normals and 50 anomalies. The p-values of normals are spread about evenly,
+# whatever the detector; those of anomalies are small.
 
 import matplotlib.pyplot as plt
 

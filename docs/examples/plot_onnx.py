@@ -2,9 +2,9 @@
 Serving through ONNX: no Python needed
 ======================================
 
-`to_onnx` writes a fitted detector as one file: scaling, networks and the threshold are inside. Where
-the file is used, neither skad nor torch is installed, only an ONNX runtime, which there is for C++,
-Java, JavaScript and phones as well.
+`to_onnx` writes a fitted detector as one file: scaling, networks and the threshold are inside.
+Where the file is used, neither skad nor torch is installed, only an ONNX runtime, which there is
+for C++, Java, JavaScript and phones as well.
 """
 
 import onnxruntime

@@ -30,7 +30,7 @@ detector = DeepSAD(random_state=0).fit(X, y)
 scores = detector.decision_function(X_new)
 print("scores  ", scores[:5].round(2))
 print("labels  ", detector.predict(X_new)[:5])
-print("ROC AUC  %.3f" % detector.score(X_new, truth_new))
+print(f"ROC AUC  {detector.score(X_new, truth_new):.3f}")
 
 # %%
 # How well are new samples told apart? On the left their scores, in the middle and on the right what

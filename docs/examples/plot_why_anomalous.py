@@ -37,7 +37,8 @@ display.figure_.set_size_inches(9, 4.5)
 
 # %%
 # Read it from top to bottom: the score starts at that of the reference (dotted) and each bar takes
-# it further, red to the left for what makes the wine unusual, until it is that of this wine (black).
+# it further, red to the left for what makes the wine unusual, until it is that of this wine
+# (black).
 #
 # All alarms at once
 # ------------------
