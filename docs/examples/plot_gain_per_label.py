@@ -18,7 +18,7 @@ from skad.plotting import LabelGainDisplay
 X, grower = load_wine(return_X_y=True)
 truth = from_binary_labels(grower == 1)  # 71 anomalies: -1
 detectors = {
-    "DeepSAD": DeepSAD(n_estimators=4, random_state=0),
+    "DeepSAD": DeepSAD(n_estimators=4, max_steps=100, random_state=0),
     "SSAD": make_pipeline(StandardScaler(), SSAD(random_state=0)),
     "ClassifierDetector": ClassifierDetector(random_state=0),
     "IsolationForest": NormalOnlyDetector(IsolationForest(), random_state=0),

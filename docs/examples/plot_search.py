@@ -99,6 +99,9 @@ for name, scorer in scorers.items():
     print(f"{name:28s} {mean:10.3f} {new:10.3f}")
 
 # %%
+# The columns differ not only by luck: among the new rows anomalies are far more common, and in the
+# folds hidden ones count as false alarms when they are found.
+#
 # How sure is the choice?
 # -----------------------
 # Twelve anomalies in four folds are three a fold. Folds drawn anew tell how much a mean depends on
