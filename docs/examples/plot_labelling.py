@@ -83,12 +83,13 @@ axes[0].legend()
 # %%
 # The grey line is the best that is possible: an anomaly in every row shown. Finding anomalies and
 # learning from them are two aims; that a strategy is best for one does not make it so for the
-# other.
+# other. This is one run of each: take several before you choose.
 #
 # Which anomalies are in my training table?
 # -----------------------------------------
-# A detector has seen its training rows, as normals, and scores them too well. `cross_val_predict`
-# scores each row by a model that has not been trained on it.
+# A detector has seen its training rows, as normals, and may score them too well.
+# `cross_val_predict` scores each row by a model that has not been trained on it. How much that
+# matters depends on the detector; here it hardly does.
 
 from skad.metrics import roc_auc_score
 from skad.model_selection import cross_val_predict
