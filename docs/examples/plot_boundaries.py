@@ -59,8 +59,8 @@ for detectors in DETECTORS.values():
 # %%
 # Those that learn from labels cut the labelled place out of what is normal, each in the way of its
 # network, kernel or trees. `SSDGM` and `ClassifierDetector` are classifiers at heart and know that
-# one place alone; most others also flag what is far from all rows. The last three leave the labelled
-# anomalies out: what lies between the moons is normal or not, whatever the labels say.
+# one place alone; most others also flag what is far from all rows. The last three leave the
+# labelled anomalies out: what lies between the moons is normal or not, whatever the labels say.
 
 xx, yy = np.meshgrid(np.linspace(-1.9, 2.9, 90), np.linspace(-1.4, 1.9, 70))
 grid = np.c_[xx.ravel(), yy.ravel()]
