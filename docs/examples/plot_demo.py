@@ -63,7 +63,7 @@ def skad_scores(X, y, X_test, seed):
 
 
 def baseline_scores(X, y, X_test, seed):
-    """Scores of scikit-learn's classifiers and detectors, higher for normals."""
+    """Scores of what scikit-learn has, higher for normals."""
     scores = {}
     for name, model in {
         "extra trees": ExtraTreesClassifier(300, random_state=seed),

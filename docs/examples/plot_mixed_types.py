@@ -1,6 +1,6 @@
 """
-Mixed columns: categories, missing values, dates, heavy tails
-=============================================================
+Mixed columns: categories, gaps, dates, heavy tails
+===================================================
 
 Real tables hold more than numbers. A pipeline prepares the columns, a detector ends it, and the
 whole is one model to cross-validate, to tune and to save. The table is made up, because what is
