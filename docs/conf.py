@@ -60,7 +60,8 @@ sphinx_gallery_conf = {
 
 def name_defaults(app, what, name, obj, options, signature, returns):
     """Show a default that is a class by its name: ``optimizer=Adam``."""
-    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature or ""), returns
+    if signature:
+        return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature), returns
 
 
 def setup(app):
