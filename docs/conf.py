@@ -27,14 +27,16 @@ rst_prolog = ".. currentmodule:: skad\n"
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say it better than constraints do
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 70  # one parameter a line
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 html_title = "skad"
+html_favicon = "_static/favicon.svg"
 html_theme = "pydata_sphinx_theme"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {
     "show_prev_next": False,
     "footer_start": ["copyright"],

@@ -77,7 +77,7 @@ def test_every_public_name_has_an_example():
     metrics = {name for name in PUBLIC if name.startswith("skad.metrics.")}  # one stands for all
     texts = read((DOCS / "examples").glob("*.py"))
     assert not missing(texts, PUBLIC.keys() - metrics) - NO_EXAMPLE
-    assert missing(texts, metrics) != missing([], metrics)
+    assert len(missing(texts, metrics)) < len(metrics)
 
 
 def test_guide_pages_are_short():
