@@ -116,7 +116,9 @@ class Browser:
         return answer["result"]
 
     def evaluate(self, code):
-        result = self.call("Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True)
+        result = self.call(
+            "Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True
+        )
         return result["result"].get("value")
 
     def open(self, url, width):

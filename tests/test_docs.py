@@ -85,6 +85,11 @@ def test_guide_pages_are_short():
     assert max(lengths.values()) < 1500, lengths
 
 
+def test_code_needs_no_sideways_scrolling():
+    texts = read([DOCS.parent / "README.md", DOCS / "index.rst", *GUIDE])
+    assert not re.findall(r"^(?:>>>|\.\.\.) .{76,}", "\n".join(texts), flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
 def test_all_code_of_the_guide_is_run(page):
     """Python stands behind >>>, but for other libraries' lines, which test_clients.py runs."""
