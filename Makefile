@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 # Tiny networks are slower with several threads; a fixed number makes results repeatable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint coverage test-oldest docs check-site dist peers report clean
+.PHONY: demo test lint coverage test-oldest docs check-site dist peers report paper-tables clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python docs/examples/plot_demo.py
@@ -55,12 +55,21 @@ peers: .venv-peers/.done
 report: $(VENV)/.benchmark
 	$(BIN)/python -m benchmarks.report
 
+# The papers' table for tabular data, run by run, with the data folder in SKAD_DATA; then the tables
+# of docs/papers.rst from all csv. Runs whose csv row is there are left out: delete the csv to
+# run them anew.
+paper-tables: $(VENV)/.benchmark
+	$(BIN)/python -m benchmarks.paper_tables tabular --jobs 2
+	$(BIN)/python -m benchmarks.paper_report
+
 clean:
 	rm -rf $(VENV) .venv-oldest .venv-peers build dist docs/_build docs/auto_examples docs/generated
 
 $(VENV)/.%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH) -e '.[$*]'
+	$(BIN)/python -m pip install --quiet --no-compile $(TORCH) -e '.[$*]'
+# What pip would do, on all cores and without the packages' own tests; some files are templates.
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $@
 
 .venv-oldest/.done: requirements-oldest.txt pyproject.toml

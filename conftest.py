@@ -2,10 +2,11 @@
 
 from importlib.util import find_spec
 
-NEEDS = {
+NEEDED = {
     "skad/export.py": ["onnxruntime", "onnxscript"],
+    "skad/distributed.py": ["dask", "pandas"],
     "docs/guide/serving.rst": ["onnxruntime", "onnxscript", "skops"],
-    "docs/guide/scores.rst": ["captum", "shap", "matplotlib"],
+    "docs/guide/scores.rst": ["matplotlib"],
     "docs/guide/columns.rst": ["pandas"],
 }
-collect_ignore = [path for path, needed in NEEDS.items() if not all(map(find_spec, needed))]
+collect_ignore = [path for path, names in NEEDED.items() if not all(map(find_spec, names))]

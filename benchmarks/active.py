@@ -31,6 +31,7 @@ LOOPS = {
     "isolation forest's top rows": (DeepSAD(max_steps=STEPS), "top", BUDGET),
     "classifier, top": (ClassifierDetector(), "top", BATCH),
     "DeepSAD, top": (DeepSAD(max_steps=STEPS), "top", BATCH),
+    "DeepSAD, mixed": (DeepSAD(max_steps=STEPS), "mixed", BATCH),
     "DeepSAD, diverse": (DeepSAD(max_steps=STEPS), "diverse", BATCH),
 }
 

@@ -66,7 +66,8 @@ def speed_and_error(method):
     differences = detector.score_samples(rows) - detector.score_samples(reference)
     errors = {"error": attributions.sum(axis=1) - differences}
     if hasattr(detector, "scoring_module_"):
-        errors["missing"] = inspection._integrate(detector, rows, reference, differences)[1]
+        *path, _ = inspection._deep_input(detector, rows, reference)
+        errors["missing"] = inspection._integrate(*path).sum(axis=1) - differences
     spread = detector.score_samples(X).std()
     result = {key: float(np.abs(value).max() / spread) for key, value in errors.items()}
     return {"seconds": float(np.median(seconds[1:])), **result}  # the first turn warms up

@@ -2,8 +2,9 @@
 
 Tables (`odds`): of normals and of anomalies 60 % of the rows are for training; scaled by
 statistics of all of them; 1 % of the rows that are used are labelled anomalies, the rest normals.
-The test rows are those that the split left over; the papers' figures may come from another split,
-which shares rows with the training part (see the page on the papers in the docs).
+Training rows are those of Deep SAD's public code for the same seed; test rows are those that it
+leaves over. The code itself tests on a second split, which shares rows with the training part (see
+the page on the papers in the docs).
 
 Images: `SETTINGS` names the settings; in each, the k-th combination of classes makes a problem.
 Combinations are in a fixed shuffled order, in which every ten have each class once as the normal
@@ -13,6 +14,7 @@ one, so that the first ones are a fair sample of all.
 from functools import cache, partial
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -29,9 +31,11 @@ def odds(name, seed, labeled=0.01):
     """Make a problem of a table: the tabular protocol of the Deep SAD paper, held out."""
     X, y = load(name, "odds")
     rng = np.random.RandomState(seed)
-    parts = [rng.permutation(np.flatnonzero(y == kind)) for kind in (0, 1)]
-    train = np.concatenate([rows[: int(0.6 * len(rows))] for rows in parts])
-    test = np.concatenate([rows[int(0.6 * len(rows)) :] for rows in parts])
+    parts = [
+        train_test_split(np.flatnonzero(y == kind), test_size=0.4, random_state=rng)
+        for kind in (0, 1)
+    ]
+    train, test = map(np.concatenate, zip(*parts, strict=True))
     scaler = make_pipeline(StandardScaler(), MinMaxScaler()).fit(X[train])
     rows, labels = mask_labels(
         y[train],

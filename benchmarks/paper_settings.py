@@ -7,10 +7,9 @@ has by default: Adam at 1e-3, weight decay 1e-6, batches of 128, 100 epochs of a
 50 epochs. On images it is its example: a rate of 1e-4, a tenth of it after a third of the epochs,
 150 epochs of an autoencoder, then 150 epochs.
 
-Differences that remain: gradients are clipped to norm 10; the decoder of a table is linear at the
-end, where theirs has a sigmoid; one rate, schedule and weight decay serve both phases; the decoders
-of images mirror the encoder, and the encoder for Fashion-MNIST lacks a dense layer of 128; the
-schedule of an adversarial method's critic is left out.
+Differences that remain: gradients are clipped to norm 10; one rate, schedule and weight decay serve
+both phases; the autoencoder has biases; the decoders of images mirror the encoder, and the encoder
+for Fashion-MNIST lacks a dense layer of 128; adversarial methods have one rate for all steps.
 """
 
 from functools import partial
@@ -73,6 +72,7 @@ def deep_sad(name, n_rows, **rest):
         **network(name),
         **TABLE,
         batch_norm=True,
+        decoder_output="sigmoid",
         pretrain_steps=steps(n_rows, 100),
         max_steps=steps(n_rows, 50),
         **rest,
@@ -85,6 +85,7 @@ def deep_svdd(name, n_rows, **rest):
         **TABLE,
         objective="one-class",
         batch_norm=True,
+        decoder_output="sigmoid",
         pretrain_steps=steps(n_rows, 100),
         max_steps=steps(n_rows, 50),
         **rest,
@@ -97,6 +98,7 @@ def autoencoder(name, n_rows, **rest):
         **TABLE,
         use_anomalies=True,
         batch_norm=True,
+        decoder_output="sigmoid",
         max_steps=steps(n_rows, 100),
         **rest,
     )

@@ -1,14 +1,14 @@
-r"""The papers' tables, rebuilt: tabular, images, and the report made of both.
+r"""The papers' tables, rebuilt: one csv row a run.
 
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables tabular --jobs 2
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables images \
         --device cuda --jobs 8 --limit-seconds 500
-    python -m benchmarks.paper_tables report
 
 Rows are appended to a csv as they come; runs that are there already are left out, so that a run can
 be stopped (`--limit-seconds`) and taken up again. Order makes any prefix a fair sample: tables go
 seed by seed, images one combination of classes after the other over all settings.
-`paper_problems.py` holds the protocols, `paper_settings.py` the papers' settings of each method.
+`paper_problems.py` holds the protocols, `paper_settings.py` the papers' settings of each method;
+`paper_report.py` makes the tables.
 """
 
 import argparse
@@ -94,7 +94,8 @@ def judge_image(setting, dataset, combination, method, configuration, device):
     made_by = paper_settings.PAPER_IMAGES if paper else paper_settings.DEFAULT_IMAGES
     problem, _ = paper_problems.SETTINGS[setting]
     row = {"setting": setting, "dataset": dataset, "combination": combination}
-    row |= {"configuration": configuration, "device": device}
+    row |= {"configuration": configuration}
+    row |= {"device": "cpu" if method.startswith("PCA") else device}
 
     def make(n_rows):
         return made_by[method](dataset, n_rows, random_state=combination, device=device)

@@ -12,6 +12,7 @@ from .meta import (
     ClassifierDetector,
     ConformalDetector,
     NormalOnlyDetector,
+    SampledDetector,
     TunedThresholdDetector,
     VotingDetector,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "DeepSVDD",
     "GANomaly",
     "NormalOnlyDetector",
+    "SampledDetector",
     "TunedThresholdDetector",
     "VotingDetector",
 ]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal
 from numbers import Real
+from typing import Literal
 
 import numpy as np
 from sklearn.utils import assert_all_finite, column_or_1d
@@ -19,6 +20,7 @@ CONVENTION = "skad's labels are -1 (anomaly), 0 (unlabelled) and +1 (normal)"
 NO_NUMBERS = {"b": "booleans", "S": "text", "U": "text", "T": "text", "c": "complex numbers"}
 NO_NUMBERS |= {"M": "dates", "m": "time spans", "V": "records"}
 
+Unlabeled = Literal["as_normal", "ignore"]
 
 _judged_before = ContextVar("labels judged before", default=False)
 
@@ -53,7 +55,7 @@ def check_labels(y, n_samples):
         For bool, text, fractions, missing values, a wrong length or shape, or, as soon as one
         label is negative, for any value outside {-1, 0, 1}.
     """
-    return np.sign(_whole_numbers(y, n_samples)).astype(np.int8)
+    return np.sign(whole_numbers(y, n_samples)).astype(np.int8)
 
 
 def check_training_labels(y, n_samples):
@@ -62,7 +64,7 @@ def check_training_labels(y, n_samples):
     Warns with `LabelConventionWarning` of values above 1, and of distinct values without a -1:
     elsewhere the larger of 0/1 or 1/2 usually means anomaly.
     """
-    values = _whole_numbers(y, n_samples)
+    values = whole_numbers(y, n_samples)
     y = np.sign(values).astype(np.int8)
     if np.all(y == -1):
         raise ValueError(
@@ -96,8 +98,12 @@ def plain_array(y, cure="use 0 for unlabelled"):
     return array
 
 
-def _whole_numbers(y, n_samples):
-    """Labels as they are given, once they are known to be whole numbers in our convention."""
+def whole_numbers(y, n_samples):
+    """Labels as they are given, once they are known to be whole numbers in our convention.
+
+    What they mean together, `check_training_labels` judges: the distinct ones of a table that is
+    read in parts are enough for it.
+    """
     if y is None:
         return np.zeros(n_samples, dtype=np.int8)
     y = plain_array(y)

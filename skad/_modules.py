@@ -118,11 +118,21 @@ def make_encoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True,
     )
 
 
-def make_decoder(n_features, hidden, latent_dim, image_shape=None, *, bias=True, batch_norm=False):
-    """Mirror image of `make_encoder`: linear at the end, for images a sigmoid."""
+def make_decoder(
+    n_features,
+    hidden,
+    latent_dim,
+    image_shape=None,
+    *,
+    bias=True,
+    batch_norm=False,
+    output="linear",
+):
+    """Mirror image of `make_encoder`, with its output linear or a sigmoid, as it is for images."""
     if image_shape is None:
         sizes = [latent_dim, *reversed(hidden), n_features]
-        return make_mlp(sizes, bias=bias, batch_norm=batch_norm)
+        layers = make_mlp(sizes, bias=bias, batch_norm=batch_norm)
+        return layers if output == "linear" else nn.Sequential(*layers, nn.Sigmoid())
     channels, height, width = image_shape
     n_channels = [channels, *hidden]
     sizes = [(height >> k, width >> k) for k in range(len(n_channels))]

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.sparse import issparse
 
 
-def check_table(X, name):
-    """Check that X is a dense table; anything but a data frame becomes an array."""
+def as_table(X, name):
+    """Check that X is dense; anything but a data frame becomes an array."""
     if issparse(X):
         raise TypeError(f"{name} must be dense, got a sparse {type(X).__name__}: use toarray().")
     if not is_frame(X):
@@ -16,6 +16,12 @@ def check_table(X, name):
         # Numbers beside text in a list must not become text.
         mixed = array.dtype.kind == "U" and isinstance(X, (list, tuple))
         X = np.array(X, dtype=object) if mixed else array
+    return X
+
+
+def check_table(X, name):
+    """Check that X is a dense table, with rows and columns; as `as_table`."""
+    X = as_table(X, name)
     if len(X.shape) != 2:
         raise ValueError(f"{name} must have rows and columns, got shape {X.shape}.")
     return X
@@ -43,12 +49,12 @@ def check_same_columns(X, background):
         )
 
 
-def stack(first, second):
-    """Put the second table below the first."""
-    if not is_frame(first):
-        return np.concatenate([first, second])
-    library = sys.modules[type(first).__module__.partition(".")[0]]
-    return library.concat([first, second])
+def stack(*tables):
+    """Put tables of one kind below each other."""
+    if not is_frame(tables[0]):
+        return np.concatenate(tables)
+    library = sys.modules[type(tables[0]).__module__.partition(".")[0]]
+    return library.concat(tables)
 
 
 def pick(table, rows):

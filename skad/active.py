@@ -21,8 +21,9 @@ from .metrics import average_precision_scorer
 
 __all__ = ["query", "simulate"]
 
-Strategy = Literal["top", "uncertain", "diverse", "random"]
+Strategy = Literal["top", "mixed", "uncertain", "diverse", "random"]
 N_CANDIDATES = 5  # "diverse" picks from as many times the rows asked for
+RANDOM_SHARE = 0.5  # of the rows that "mixed" asks for, if all labelled rows are anomalies
 
 
 def query(estimator, X, y, n=10, *, strategy="top", random_state=None):
@@ -37,12 +38,14 @@ def query(estimator, X, y, n=10, *, strategy="top", random_state=None):
         -1 labelled anomaly, 0 unlabelled, +1 labelled normal: only unlabelled rows are chosen.
     n : int, default=10
         How many rows to choose, or all unlabelled ones where they are fewer.
-    strategy : {"top", "uncertain", "diverse", "random"}, default="top"
-        "top": the most anomalous rows. "uncertain": those nearest the threshold. "diverse": of the
-        5 `n` most anomalous rows, ones far from each other (k-center, the most anomalous first,
-        over standardised columns; of a pipeline, those that its last step gets). "random": any.
+    strategy : {"top", "mixed", "uncertain", "diverse", "random"}, default="top"
+        "top": the most anomalous rows. "mixed": these, but random ones for half the share of
+        anomalies among the rows labelled so far. "uncertain": those nearest the threshold.
+        "diverse": of the 5 `n` most anomalous rows, ones far from each other (k-center, the most
+        anomalous first, over standardised columns; of a pipeline, those that its last step gets).
+        "random": any.
     random_state : int, RandomState instance or None, default=None
-        Seed of "random"; the others draw nothing.
+        Seed of "random" and "mixed"; the others draw nothing.
 
     Returns
     -------
@@ -83,11 +86,14 @@ def query(estimator, X, y, n=10, *, strategy="top", random_state=None):
     if not hasattr(estimator, "decision_function"):
         raise TypeError(f"estimator must have decision_function, got {estimator!r}.")
     (X,) = indexable(X)
-    free = np.flatnonzero(check_labels(y, _num_samples(X)) == 0)
+    y = check_labels(y, _num_samples(X))
+    free, labels = np.flatnonzero(y == 0), y[y != 0]
     if len(free) == 0:
         raise ValueError("y holds no unlabelled row (0) to choose from.")
+    if strategy in ("random", "mixed"):
+        rng = np.random.RandomState(draw_seed(random_state) % 2**32)
     if strategy == "random":
-        return np.random.RandomState(draw_seed(random_state) % 2**32).permutation(free)[:n]
+        return rng.permutation(free)[:n]
     rows = _safe_indexing(X, free)
     scores = scores_of(estimator, rows, "decision_function")
     order = np.argsort(np.abs(scores) if strategy == "uncertain" else scores, kind="stable")
@@ -96,6 +102,10 @@ def query(estimator, X, y, n=10, *, strategy="top", random_state=None):
             rows = estimator[:-1].transform(rows)
         order = order[: N_CANDIDATES * n]
         order = order[_k_center(StandardScaler().fit_transform(rows)[order], n)]
+    if strategy == "mixed" and len(labels):
+        # Rounded at random, so that the share is right over queries of few rows.
+        n_top = n - int(RANDOM_SHARE * np.mean(labels == -1) * n + rng.uniform())
+        order = np.r_[order[:n_top], rng.permutation(order[n_top:])]
     return free[order[:n]]
 
 
@@ -139,7 +149,7 @@ def simulate(
         How many rows to show in all, or all rows where they are fewer.
     batch_size : int, default=5
         How many rows a query shows.
-    strategy : {"top", "uncertain", "diverse", "random"}, default="top"
+    strategy : {"top", "mixed", "uncertain", "diverse", "random"}, default="top"
         How rows are chosen, see `query`.
     first : detector, default=None
         Chooses rows for as long as no anomaly is known, and is fitted without labels. None:

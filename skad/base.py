@@ -51,7 +51,7 @@ def threshold(scores, y, contamination):
     """
     rows = y == 0 if np.sum(y == 0) >= MIN_UNLABELED_FOR_THRESHOLD else y != -1
     rows = rows & ~np.isnan(scores)
-    return float(np.percentile(scores[rows], 100 * contamination))
+    return float(np.percentile(scores[rows], 100 * contamination, overwrite_input=True))  # a copy
 
 
 class DetectorMixin(OutlierMixin):

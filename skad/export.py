@@ -15,13 +15,15 @@ from torch import nn
 from ._ambient import plain_torch
 from .base_deep import BaseDeepDetector
 from .detectors.ssad import FAR, HUGE, LARGEST, SSAD
-from .meta import NormalOnlyDetector, TunedThresholdDetector
+from .meta import NormalOnlyDetector, SampledDetector, TunedThresholdDetector
 
 __all__ = ["SKOPS_TYPES", "to_onnx"]
 
 # The oldest versions of ONNX's operators that torch writes: they run in the most places.
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 8  # of the file format
+# Meta-estimators that have one fitted detector's scores and a threshold of their own.
+THRESHOLDS = (NormalOnlyDetector, SampledDetector, TunedThresholdDetector)
 
 #: Names of the types that ``skops.io.load(file, trusted=SKOPS_TYPES)`` has to trust for a detector
 #: with built-in networks. scikit-learn's trees are not among them, because a forged tree can crash
@@ -58,6 +60,7 @@ SKOPS_TYPES = [
     "skad.meta.classifier.ClassifierDetector",
     "skad.meta.conformal.ConformalDetector",
     "skad.meta.normal_only.NormalOnlyDetector",
+    "skad.meta.sampled.SampledDetector",
     "skad.meta.tuned_threshold.TunedThresholdDetector",
     "skad.meta.voting.VotingDetector",
     "sklearn.utils._bunch.Bunch",
@@ -89,8 +92,9 @@ def to_onnx(estimator, path=None):
     Parameters
     ----------
     estimator : estimator
-        A fitted deep detector or `SSAD`, a `TunedThresholdDetector` or `NormalOnlyDetector` of one,
-        or a `sklearn.pipeline.Pipeline` that ends in one, after preprocessors that skl2onnx knows.
+        A fitted deep detector or `SSAD`, a `TunedThresholdDetector`, `NormalOnlyDetector` or
+        `SampledDetector` of one, or a `sklearn.pipeline.Pipeline` that ends in one, after
+        preprocessors that skl2onnx knows.
     path : str, path-like or binary file object, default=None
         Where to write the model. None writes nothing.
 
@@ -163,7 +167,7 @@ def _taken_apart(estimator):
         if isinstance(estimator, Pipeline):
             steps += [step for step in estimator.steps[:-1] if step[1] not in (None, "passthrough")]
             estimator = estimator.steps[-1][1]
-        elif isinstance(estimator, (NormalOnlyDetector, TunedThresholdDetector)):
+        elif isinstance(estimator, THRESHOLDS):
             check_is_fitted(estimator)
             offset = estimator.offset_ if offset is None else offset
             estimator = estimator.estimator_
@@ -172,8 +176,8 @@ def _taken_apart(estimator):
             return steps, estimator, estimator.offset_ if offset is None else offset
         else:
             raise TypeError(
-                "to_onnx takes a fitted deep detector or SSAD, a TunedThresholdDetector or "
-                "NormalOnlyDetector of one, or a Pipeline that ends in one; got "
+                "to_onnx takes a fitted deep detector or SSAD, a TunedThresholdDetector, "
+                "NormalOnlyDetector or SampledDetector of one, or a Pipeline that ends in one; got "
                 f"{type(estimator).__name__} in {given!r}."
             )
 

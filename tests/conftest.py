@@ -3,6 +3,8 @@ import os
 # Set before torch and numpy load their thread pools: tiny models are slower with several threads.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+# For shap: compiling takes seconds in each process, what is compiled runs for milliseconds.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # lets scikit-learn's array API check run
 
 import matplotlib  # noqa: E402

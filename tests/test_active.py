@@ -13,7 +13,7 @@ from skad import ClassifierDetector, ConformalDetector, DeepSAD
 from skad.active import query, simulate
 from skad.metrics import average_precision_score
 
-STRATEGIES = ["top", "uncertain", "diverse", "random"]
+STRATEGIES = ["top", "mixed", "uncertain", "diverse", "random"]
 SMALL = {"max_steps": 10, "n_estimators": 2, "hidden_layer_sizes": (8,)}
 TREES = ClassifierDetector(ExtraTreesClassifier(10, class_weight="balanced", random_state=0))
 
@@ -93,6 +93,25 @@ def test_rows_are_unlabelled_distinct_and_repeatable(strategy):
     assert_array_equal(
         query(detector.fit(frame, y), frame, list(y), 7, strategy=strategy, random_state=0), rows
     )
+
+
+def test_mixed_draws_more_rows_the_more_anomalies_were_found():
+    X, detector = column(np.arange(2000.0)), FirstColumn()
+
+    def n_random(labels, n=40):
+        y = np.r_[np.zeros(2000 - len(labels), dtype=int), labels]
+        rows = query(detector, X, y, n, strategy="mixed", random_state=0)
+        assert_array_equal(rows[: n // 2], np.arange(n // 2))  # never more than half
+        return np.sum(rows >= n)
+
+    assert n_random([]) == n_random([1] * 8) == 0
+    assert n_random([-1] * 2 + [1] * 6) == pytest.approx(5, abs=1)
+    assert n_random([-1] * 8) == pytest.approx(20, abs=1)
+    few = [
+        query(detector, X, [0] * 1999 + [-1], 1, strategy="mixed", random_state=k)[0] > 0
+        for k in range(200)
+    ]
+    assert 0.35 < np.mean(few) < 0.65  # half a row of one
 
 
 def test_random_depends_on_the_seed_alone():

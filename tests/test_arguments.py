@@ -74,6 +74,7 @@ WRONG = {
     "labeled_fraction": NOT_FRACTION,
     "pretrain_steps": [-1, 1.5, True, "few", None],
     "batch_norm": NOT_BOOL,
+    "decoder_output": NOT_CHOICE,
     "bias": [2, "yes", None, [True], 0.5],
     "mixup": [-0.1, 1.1, True, "half", None, np.nan],
     "use_anomalies": NOT_BOOL,

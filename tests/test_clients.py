@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import IsolationForest
@@ -14,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skad import ConformalDetector, DeepSAD, TunedThresholdDetector
+from skad.inspection import score_attributions
 from skad.metrics import average_precision_scorer, roc_auc_scorer
 from skad.model_selection import SemiSupervisedKFold
 
@@ -158,3 +160,18 @@ def test_optuna_search():
     assert len(set(values)) > 1
     assert search.best_score_ == max(values)
     assert search.best_estimator_.decision_function(X).shape == (len(X),)
+
+
+def test_captum_takes_the_scoring_module():
+    captum_attr = pytest.importorskip("captum.attr")
+    detector = DeepSAD(**SMALL).fit(X, Y)
+    rows, normal = torch.tensor(X[:3]), torch.tensor(X[-20:])
+    torch.manual_seed(0)
+    sampled = captum_attr.GradientShap(detector.scoring_module_).attribute(rows, baselines=normal)
+    assert sampled.shape == rows.shape
+    assert torch.isfinite(sampled).all()
+    gradients = captum_attr.IntegratedGradients(detector.scoring_module_.score_scaled)
+    path = [detector.scoring_module_.scaler(part) for part in (rows, normal[:1])]
+    theirs = gradients.attribute(*path, n_steps=500).numpy()
+    ours = score_attributions(detector, X[:3], background=X[-20:-19])
+    np.testing.assert_allclose(ours, theirs, atol=5e-3)

@@ -1,9 +1,6 @@
 """Every public detector passes scikit-learn's checks and ours, in several configurations."""
 
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -67,7 +64,7 @@ CONFIGURATIONS = {
         {},
         {"loss": "inverse", "n_estimators": 1},
         {"n_estimators": 4, "labeled_fraction": None, "eta": 3.0},
-        {"pretrain_steps": 5, "batch_norm": True},
+        {"pretrain_steps": 5, "batch_norm": True, "decoder_output": "sigmoid"},
         {"max_steps": "auto", "n_estimators": 4},
     ],
     "ESAD": [{}, {"share_encoder": True, "n_estimators": 1, "lambda2": 0.3}],
@@ -121,12 +118,28 @@ def _allowed_warnings():
 
 def hardly_trained(detector):
     """Copy of a detector for checks of its interface, not of what it learns."""
-    budgets = {"max_steps", "pretrain_steps"} & set(detector.get_params())
-    used = {name: 5 for name in budgets if getattr(detector, name)}
+    most = {"max_steps": 5, "pretrain_steps": 5}
+    used = {
+        name: min(value, most[name.rpartition("__")[2]])
+        for name, value in detector.get_params().items()
+        if name.rpartition("__")[2] in most and isinstance(value, int)
+    }
     return clone(detector).set_params(**used)
 
 
-@parametrize_with_checks([hardly_trained(detector) for detector in DETECTORS])
+@pytest.fixture
+def _early_choice_of_steps(monkeypatch):
+    """max_steps="auto" chooses among few."""
+    for module in ("base_deep", "_out_of_bag"):
+        monkeypatch.setattr(f"skad.{module}.CANDIDATES", (2, 4, 8))
+    monkeypatch.setattr("skad.base_deep.STEPS_PER_EPOCH", 2)
+
+
+HARDLY_TRAINED = [hardly_trained(detector) for detector in DETECTORS]
+
+
+@pytest.mark.usefixtures("_early_choice_of_steps")
+@parametrize_with_checks(HARDLY_TRAINED)
 def test_scikit_learn_checks(estimator, check):
     with warnings.catch_warnings():
         if "array_api" in str(check):  # calls score on a y without anomalies
@@ -134,6 +147,7 @@ def test_scikit_learn_checks(estimator, check):
         check(estimator)
 
 
+@pytest.mark.usefixtures("_early_choice_of_steps")
 @pytest.mark.parametrize(
     "check",
     [
@@ -142,7 +156,7 @@ def test_scikit_learn_checks(estimator, check):
         estimator_checks.check_inplace_ensure_writeable,
     ],
 )
-@pytest.mark.parametrize("detector", DETECTORS, ids=str)
+@pytest.mark.parametrize("detector", HARDLY_TRAINED, ids=str)
 def test_optional_scikit_learn_checks(detector, check):
     with warnings.catch_warnings():
         # One of them calls score on a y without anomalies, whose score is undefined.
@@ -150,16 +164,30 @@ def test_optional_scikit_learn_checks(detector, check):
         check(type(detector).__name__, clone(detector))
 
 
+def name_of(value):
+    return getattr(value, "__name__", None) or str(value)
+
+
+@pytest.mark.usefixtures("_early_choice_of_steps")
 @pytest.mark.parametrize(
     "detector, check",
-    [(detector, check) for detector in DETECTORS for check in checks.yield_checks(detector)],
-    ids=lambda value: getattr(value, "__name__", None) or str(value),
+    [(d, check) for d in HARDLY_TRAINED for check in checks.interface_checks(d)],
+    ids=name_of,
 )
-def test_contract(detector, check):
+def test_interface(detector, check):
     check(clone(detector))
 
 
-@pytest.mark.parametrize("detector", DETECTORS, ids=str)
+@pytest.mark.parametrize(
+    "detector, check",
+    [(d, check) for d in DETECTORS for check in checks.learning_checks(d)],
+    ids=name_of,
+)
+def test_learning(detector, check):
+    check(clone(detector))
+
+
+@pytest.mark.parametrize("detector", HARDLY_TRAINED, ids=str)
 def test_silent(detector, capfd):
     checks.check_silent(clone(detector), capfd)
 
@@ -169,20 +197,6 @@ def fit_and_score(detector):
     return clone(detector).fit(X, y).score_samples(X)
 
 
-def test_scores_are_the_same_in_another_process(tmp_path):
-    script = (
-        "import joblib, sys, torch; from tests.test_common import ONE_OF_EACH, fit_and_score;"
-        "torch.set_num_threads(1); torch.rand(5);"
-        "joblib.dump([fit_and_score(d) for d in ONE_OF_EACH], sys.argv[1])"
-    )
-    path = str(tmp_path / "scores")
-    subprocess.run([sys.executable, "-c", script, path], check=True, cwd=Path(__file__).parents[1])
-    elsewhere = joblib.load(path)
-    here = [fit_and_score(detector) for detector in ONE_OF_EACH]
-    np.testing.assert_equal(elsewhere, here)
-
-
-def test_scores_are_the_same_in_joblib_workers():
-    deep = [d for d in ONE_OF_EACH if isinstance(d, BaseDeepDetector)]
-    workers = joblib.Parallel(n_jobs=2)(joblib.delayed(fit_and_score)(d) for d in deep)
-    np.testing.assert_equal(workers, [fit_and_score(detector) for detector in deep])
+def test_scores_are_the_same_in_other_processes():
+    elsewhere = joblib.Parallel(n_jobs=2)(joblib.delayed(fit_and_score)(d) for d in ONE_OF_EACH)
+    np.testing.assert_equal(elsewhere, [fit_and_score(detector) for detector in ONE_OF_EACH])

@@ -25,7 +25,13 @@ from sklearn.utils.estimator_checks import (
     check_param_validation,
 )
 
-from skad import ConformalDetector, DeepSAD, NormalOnlyDetector, TunedThresholdDetector
+from skad import (
+    ConformalDetector,
+    DeepSAD,
+    NormalOnlyDetector,
+    SampledDetector,
+    TunedThresholdDetector,
+)
 from skad.base import BaseDetector
 from skad.exceptions import LabelConventionWarning, ThresholdWarning
 from skad.metrics import average_precision_scorer, roc_auc_score
@@ -40,6 +46,7 @@ METAS = [
     ConformalDetector(FOREST),
     ConformalDetector(OneClassSVM(), method="cross"),
     TunedThresholdDetector(OneClassSVM()),
+    SampledDetector(FOREST, max_samples=90, chunk_size=50),
 ]
 meta_estimators = pytest.mark.parametrize("meta", METAS, ids=str)
 
@@ -99,7 +106,7 @@ ON_ALL = [
     checks.check_failed_refit_leaves_detector_as_it_was,
     checks.check_copies_score_the_same,
 ]
-ON_NORMAL_ONLY = [
+ON_CONTAMINATION = [
     checks.check_offset_is_quantile_of_unlabeled,
     checks.check_offset_with_few_unlabeled,
     checks.check_novelty_mode,
@@ -115,9 +122,12 @@ def test_contract(check, meta):
     check(clone(meta).set_params(estimator=Distance(), random_state=0))
 
 
-@pytest.mark.parametrize("check", ON_NORMAL_ONLY)
-def test_contract_on_contamination(check):
-    check(NormalOnlyDetector(Distance()))
+@pytest.mark.parametrize(
+    "meta", [NormalOnlyDetector(Distance()), SampledDetector(Distance(), chunk_size=50)], ids=str
+)
+@pytest.mark.parametrize("check", ON_CONTAMINATION)
+def test_contract_on_contamination(check, meta):
+    check(clone(meta))
 
 
 @meta_estimators

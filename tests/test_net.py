@@ -19,8 +19,8 @@ from skorch.callbacks import (
 )
 from skorch.utils import noop
 
-from skad import DeepSAD
-from skad._labels import batch_strata
+from skad import DeepSAD, _out_of_bag, base_deep
+from skad._labels import batch_strata, rows_to_learn
 from skad._net import MemberBatches, clip_member_gradients
 
 from .checks import make_problem
@@ -346,6 +346,38 @@ def test_cost_does_not_grow_with_rows():
         rows, labels, _ = make_problem(n=n)
         DeepSAD(callbacks=[Count()], **FAST).fit(rows, labels)
         assert sum(seen) == 40 * 128
+
+
+# --- large tables -------------------------------------------------------------------------------
+
+
+def test_a_large_table_is_learnt_from_a_sample_with_all_its_labels(monkeypatch):
+    monkeypatch.setattr(base_deep, "SAMPLE", 50)
+    options = {"max_steps": 3, "batch_size": 16, "n_estimators": 2, "random_state": 0}
+    detector = DeepSAD(**options).fit(X, Y)
+    rows = rows_to_learn(Y, 50, seed=0)
+    assert (Y[rows] == 0).sum() == 50 < (Y == 0).sum()
+    assert set(np.flatnonzero(Y)) <= set(rows)
+    alone = DeepSAD(**options).fit(X[rows], Y[rows])
+    assert_array_equal(detector.score_samples(X), alone.score_samples(X))
+    assert detector.offset_ == alone.offset_
+    # A budget that reads more rows than the sample holds gets them.
+    longer = DeepSAD(**options | {"max_steps": 7}).fit(X, Y)
+    monkeypatch.setattr(base_deep, "SAMPLE", 1000)
+    everything = DeepSAD(**options | {"max_steps": 7}).fit(X, Y)
+    assert_array_equal(longer.score_samples(X), everything.score_samples(X))
+
+
+def test_out_of_bag_scores_of_a_large_table_have_its_length(monkeypatch):
+    monkeypatch.setattr(base_deep, "SAMPLE", 50)
+    detector = DeepSAD(batch_size=2, n_estimators=4, random_state=0)
+    monkeypatch.setattr(_out_of_bag, "CANDIDATES", (25,))
+    detector.fit(X, Y)
+    kept = np.zeros(len(X), dtype=bool)
+    kept[rows_to_learn(Y, detector._n_unlabeled_to_learn(Y), seed=0)] = True
+    assert detector.oob_decision_function_.shape == Y.shape
+    assert np.isnan(detector.oob_decision_function_[~kept]).all()
+    assert np.isfinite(detector.oob_decision_function_[kept]).sum() > 10
 
 
 # --- devices ------------------------------------------------------------------------------------

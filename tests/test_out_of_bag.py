@@ -18,13 +18,18 @@ X, Y, TRUTH = make_problem(n=240)
 SMALL = {"n_estimators": 4, "hidden_layer_sizes": (16,), "latent_dim": 4, "random_state": 0}
 
 
+@pytest.fixture(scope="module")
+def chosen():
+    return DeepSAD(**SMALL).fit(X, Y)
+
+
 def has_choice(detector):
     return hasattr(detector, "oob_score_")
 
 
-def test_it_needs_labels_members_and_auto():
+def test_it_needs_labels_members_and_auto(chosen):
     few = np.where(np.cumsum(Y == -1) <= 2, Y, 0)
-    assert has_choice(DeepSAD(**SMALL).fit(X, Y))
+    assert has_choice(chosen)
     for options, y in [
         ({"max_steps": 30}, Y),
         ({"n_estimators": 3}, Y),
@@ -95,8 +100,7 @@ def test_mixup_gives_points_between_two_anomalies_of_the_bag():
             assert (rows[k, y[k] != -1] == 0).all()
 
 
-def test_the_model_is_the_snapshot_at_the_chosen_step(monkeypatch):
-    chosen = DeepSAD(**SMALL).fit(X, Y)
+def test_the_model_is_the_snapshot_at_the_chosen_step(chosen, monkeypatch):
     curve = {}
     for epoch in chosen.history_:
         if "oob_average_precision" in epoch:
@@ -116,20 +120,18 @@ def test_the_model_is_the_snapshot_at_the_chosen_step(monkeypatch):
     assert_array_equal(again.score_samples(X), chosen.score_samples(X))
 
 
-def test_training_stops_once_nothing_better_can_come():
-    det = DeepSAD(**SMALL).fit(X, Y)
-    last = CANDIDATES.index(25 * len(det.history_))
-    assert CANDIDATES.index(det.n_iter_) <= last
+def test_training_stops_once_nothing_better_can_come(chosen):
+    last = CANDIDATES.index(25 * len(chosen.history_))
+    assert CANDIDATES.index(chosen.n_iter_) <= last
     few = np.where(np.cumsum(Y == -1) <= 3, Y, 0)  # three labels decide next to nothing
     det = DeepSAD(**SMALL).fit(X, few)
     assert det.n_iter_ in (50, 100)
     assert len(det.history_) <= 8
 
 
-def test_out_of_bag_scores_equal_a_loop():
-    det = DeepSAD(**SMALL).fit(X, Y)
-    left_out = draw_left_out(Y, det.member_seeds_, np.ones(len(Y), dtype=bool))
-    raw, usual = det._member_scores(X).numpy(), Y != -1
+def test_out_of_bag_scores_equal_a_loop(chosen):
+    left_out = draw_left_out(Y, chosen.member_seeds_, np.ones(len(Y), dtype=bool))
+    raw, usual = chosen._member_scores(X).numpy(), Y != -1
     expected = np.full(len(X), np.nan)
     for i in range(len(X)):
         scores = [
@@ -138,15 +140,15 @@ def test_out_of_bag_scores_equal_a_loop():
             if left_out[k, i]
         ]
         if scores:
-            expected[i] = -np.mean(scores) - det.offset_
-    assert_allclose(det.oob_decision_function_, expected, rtol=1e-10)
+            expected[i] = -np.mean(scores) - chosen.offset_
+    assert_allclose(chosen.oob_decision_function_, expected, rtol=1e-10)
     assert 0 < np.isnan(expected).mean() < 0.6
     seen = ~np.isnan(expected)
-    assert det.oob_score_ == pytest.approx(roc_auc_score(Y[seen] == -1, -expected[seen]))
+    assert chosen.oob_score_ == pytest.approx(roc_auc_score(Y[seen] == -1, -expected[seen]))
     precision = [
         average_precision_score(Y[m] == -1, s[m]) for m, s in zip(left_out, raw, strict=True)
     ]
-    best = det.history_[det.n_iter_ // 25 - 1]["oob_average_precision"]
+    best = chosen.history_[chosen.n_iter_ // 25 - 1]["oob_average_precision"]
     assert np.mean(precision) == pytest.approx(best, abs=1e-6)
 
 

@@ -323,7 +323,6 @@ def test_attributions_of_images():
 
 
 def test_attributions_from_estimator(deep):
-    pytest.importorskip("captum.attr")
     display = drawn(AttributionDisplay.from_estimator(deep, X[:1], background=X))
     start = deep.score_samples(normal_reference(deep, X))[0]
     assert display.bars_[0].get_x() == pytest.approx(start)

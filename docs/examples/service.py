@@ -41,19 +41,25 @@ class RecentRows(Rows):
 
 def make_app(path=None):
     """Load a detector and make an application of it."""
-    detector = skops.io.load(path or os.environ["DETECTOR"], trusted=SKOPS_TYPES)
+    detector = skops.io.load(
+        path or os.environ["DETECTOR"], trusted=SKOPS_TYPES
+    )
     app = FastAPI()
 
     # Functions, not coroutines: FastAPI calls them in threads of its own.
     @app.post("/score")
     def score(request: Rows):
         scores = detector.decision_function(np.array(request.rows))
-        labels = np.where(scores < 0, -1, 1)  # of these scores, should the threshold move just now
+        labels = np.where(
+            scores < 0, -1, 1
+        )  # of these scores, should the threshold move just now
         return {"decision_function": scores.tolist(), "label": labels.tolist()}
 
     @app.put("/threshold")
     def move_threshold(request: RecentRows):
-        detector.fit_threshold(np.array(request.rows), contamination=request.contamination)
+        detector.fit_threshold(
+            np.array(request.rows), contamination=request.contamination
+        )
         return {"offset": detector.offset_}
 
     @app.exception_handler(ValueError)

@@ -1,5 +1,7 @@
 """What Deep SAD and Deep SVDD share: distance to a fixed centre, and how the centre is found."""
 
+from typing import Literal
+
 import torch
 
 from .._modules import DetectorNetwork, ReconstructionError
@@ -32,6 +34,9 @@ class HypersphereDetector(BaseDeepDetector):
     batch_norm : bool
         Batch normalisation (without parameters) after hidden layers, as in the paper's networks.
         Image networks always have it.
+    decoder_output : {"linear", "sigmoid"}, default="linear"
+        What the autoencoder of `pretrain_steps` ends in. The paper's is a sigmoid, for columns in
+        [0, 1] and ``standardize=False``. For images it always is.
 
     Attributes
     ----------
@@ -41,6 +46,7 @@ class HypersphereDetector(BaseDeepDetector):
 
     pretrain_steps: CountOrZero = 0
     batch_norm: bool = False
+    decoder_output: Literal["linear", "sigmoid"] = "linear"
     lr = 5e-4
 
     def _auto_steps(self, y):
@@ -53,7 +59,7 @@ class HypersphereDetector(BaseDeepDetector):
         options = {"bias": self._has_biases(y), "batch_norm": self.batch_norm}
         encoder, decoder = self._make_encoder(n_features, **options), None
         if self.pretrain_steps:
-            decoder = self._make_decoder(n_features, **options)
+            decoder = self._make_decoder(n_features, output=self.decoder_output, **options)
         return DistanceToCenter(encoder, decoder)
 
     def _has_biases(self, y):

@@ -67,12 +67,13 @@ class DeepSAD(OutOfBagMixin, BalancedBatchesMixin, HypersphereDetector):
     Notes
     -----
     The paper's objective, with rows drawn uniformly, one network, pretraining and its network for
-    tables of 10 to 100 columns is ``DeepSAD(loss="inverse", labeled_fraction=None, n_estimators=1,
-    hidden_layer_sizes=(32, 16), latent_dim=8, batch_norm=True, lr=1e-3, weight_decay=1e-6,
-    pretrain_steps=100 * n // 128, max_steps=50 * n // 128)`` for n rows; its later learning rates
-    are skorch's ``LRScheduler`` in `callbacks`. The defaults differ because with a dozen labelled
-    anomalies a number of steps chosen by left-out rows, balanced batches, several networks, biases
-    and mixup measured better. Gradients are clipped to norm 10 per network. Without labelled
+    tables of 10 to 100 columns in [0, 1] is ``DeepSAD(loss="inverse", labeled_fraction=None,
+    n_estimators=1, hidden_layer_sizes=(32, 16), latent_dim=8, batch_norm=True, standardize=False,
+    lr=1e-3, weight_decay=1e-6, decoder_output="sigmoid", pretrain_steps=100 * n // 128,
+    max_steps=50 * n // 128)`` for n rows; its later learning rates are skorch's ``LRScheduler`` in
+    `callbacks`. The defaults differ because with a dozen labelled anomalies a number of steps
+    chosen by left-out rows, balanced batches, several networks, biases and mixup measured better.
+    Gradients are clipped to norm 10 per network. Without labelled
     anomalies networks have no biases, against a collapse onto the centre; a `module` of your own
     should have none either then.
 

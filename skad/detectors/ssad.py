@@ -12,10 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._parameters import Count, NonNegative, Number, Positive, RandomState
 from .._random import draw_seed
+from .._scoring import VECTOR
 from ..base import BaseDetector
 from ._ssad_solver import solve
 
-BLOCK = 64  # rows scored at once: their part of the kernel matrix stays in the cache
+BLOCK = 32  # rows scored at once; few, because one row costs as much, and more are hardly faster
 PREPARED = 4096  # rows that are scaled and centred at once
 LARGEST = 1e150  # of a number that is squared, so that the square is finite
 HUGE = 1e300  # of a number that is weighted and added
@@ -167,7 +168,7 @@ class SSAD(BaseDetector):
         self.rho_ = float(solution.rho) * training.unit
         self.margin_ = float(solution.gamma) * training.unit
         self.n_iter_ = max(solution.n_iter, 1)
-        self._kernel, self._columns = kernel, kernel.right(self.support_vectors_)
+        self._kernel, self._columns = kernel, kernel.right(self.support_vectors_, full=True)
         return self._score_samples(X)
 
     def _score_samples(self, X):
@@ -175,6 +176,8 @@ class SSAD(BaseDetector):
         kernel, weights = self._kernel, self.dual_coef_[0]
         if kernel.kernel == "precomputed":
             return _weighted_sums(lambda part: _tame(part[:, self.support_]), X, weights)
+        if isinstance(self._columns, torch.Tensor):
+            weights = np.pad(weights, (0, self._columns.shape[1] - len(weights)))
         product = partial(kernel.product, right=self._columns)
         parts = (kernel.left(X[i : i + PREPARED]) for i in range(0, len(X), PREPARED))
         return np.concatenate([_weighted_sums(product, part, weights) for part in parts])
@@ -186,7 +189,7 @@ class SSAD(BaseDetector):
     def __setstate__(self, state):
         super().__setstate__(state)
         if "_kernel" in state:
-            self._columns = self._kernel.right(self.support_vectors_)
+            self._columns = self._kernel.right(self.support_vectors_, full=True)
 
     def _sample(self, y):
         """Rows to solve for: all, or the labelled ones and a sample of the unlabelled."""
@@ -252,7 +255,12 @@ class _Kernel:
             return self._in_widths(A)
         return np.clip(A, -LARGEST, LARGEST) if self.kernel == "linear" else A
 
-    def right(self, B):
+    def right(self, B, full=False):
+        """Prepare rows for the right side; `full` adds columns of 0, for `product` to round alike.
+
+        How a matrix product rounds columns that do not fill a vector register may depend on the
+        row's place.
+        """
         if self.kernel == "rbf":
             B, squares, ones = self._augment(B)
             B = np.hstack([B, ones, squares])
@@ -260,7 +268,8 @@ class _Kernel:
             B = self.left(B)
         else:
             return B
-        return torch.from_numpy(np.ascontiguousarray(B.T))
+        columns = np.pad(B.T, ((0, 0), (0, -len(B) % VECTOR if full else 0)))
+        return torch.from_numpy(np.ascontiguousarray(columns))
 
     def product(self, left, right):
         """Kernel matrix, as a tensor.

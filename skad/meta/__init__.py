@@ -8,6 +8,7 @@ values, text columns and data frames are the inner pipeline's business. `Classif
 from .classifier import ClassifierDetector
 from .conformal import ConformalDetector
 from .normal_only import NormalOnlyDetector
+from .sampled import SampledDetector
 from .tuned_threshold import TunedThresholdDetector
 from .voting import VotingDetector
 
@@ -15,6 +16,7 @@ __all__ = [
     "ClassifierDetector",
     "ConformalDetector",
     "NormalOnlyDetector",
+    "SampledDetector",
     "TunedThresholdDetector",
     "VotingDetector",
 ]

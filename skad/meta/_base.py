@@ -1,7 +1,7 @@
 """What the meta-estimators share: the template, and thresholds that are finite."""
 
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context
@@ -20,7 +20,6 @@ class MetaDetector(MetaEstimatorMixin, DetectorMixin, DeclaredParameters, BaseEs
     """Template: a subclass's ``_fit(X, y, seed)`` sets `offset_` and returns a fitted estimator."""
 
     estimator: Annotated[Any, HasMethods(["fit", "score_samples"])] = field(kw_only=False)
-    unlabeled: Literal["as_normal", "ignore"] = "as_normal"
     random_state: RandomState = None
 
     @_fit_context(prefer_skip_nested_validation=False)  # the inner detector is not validated yet
@@ -46,12 +45,18 @@ class MetaDetector(MetaEstimatorMixin, DetectorMixin, DeclaredParameters, BaseEs
         with unchanged_on_error(self):
             (X,) = indexable(X)
             y = check_training_labels(y, _num_samples(X))
-            inner = self._fit(X, y, draw_seed(self.random_state))
-            for name in ("n_features_in_", "feature_names_in_"):
-                vars(self).pop(name, None)
-                if hasattr(inner, name):
-                    setattr(self, name, getattr(inner, name))
+            self._take_names(self._fit(X, y, draw_seed(self.random_state)))
         return self
+
+    def _unfitted(self):
+        return self.estimator
+
+    def _take_names(self, inner):
+        """Say of the columns seen in fit what the inner detector says."""
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(self).pop(name, None)
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
 
     def score_samples(self, X):
         """Score each row as the inner detector does: the higher, the more normal.
@@ -83,7 +88,7 @@ class MetaDetector(MetaEstimatorMixin, DetectorMixin, DeclaredParameters, BaseEs
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(self.estimator).input_tags
+        tags.input_tags = get_tags(self._unfitted()).input_tags
         return tags
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from .._clones import HUGE, fit_clone, scores_of
-from .._labels import check_training_labels, stands_for_normal
+from .._labels import Unlabeled, check_training_labels, stands_for_normal
 from .._parameters import Fraction, NJobs, Number, check_value
 from ..base import unchanged_on_error
 from ..exceptions import ThresholdWarning
@@ -106,6 +106,7 @@ class ConformalDetector(MetaDetector):
     array([0.0099...])
     """
 
+    unlabeled: Unlabeled = "as_normal"
     alpha: Fraction = 0.05
     method: Literal["split", "cross"] = "split"
     calibration_size: Fraction = 0.25

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._clones import fit_clone, scores_of
-from .._labels import stands_for_normal
+from .._labels import Unlabeled, stands_for_normal
 from .._parameters import Contamination
 from ..base import BaseDetector, threshold
 from ._base import MetaDetector, finite_offset
@@ -53,6 +53,7 @@ class NormalOnlyDetector(MetaDetector):
     array([ 1, -1])
     """
 
+    unlabeled: Unlabeled = "as_normal"
     contamination: Contamination = 0.1
 
     def _fit(self, X, y, seed):

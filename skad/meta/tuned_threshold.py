@@ -13,7 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from .._clones import fit_clone, scores_of
-from .._labels import check_labels, stands_for_normal
+from .._labels import Unlabeled, check_labels, stands_for_normal
 from .._parameters import NJobs, Number, Positive
 from ..base import threshold
 from ..exceptions import ThresholdWarning
@@ -89,6 +89,7 @@ class TunedThresholdDetector(MetaDetector):
     3
     """
 
+    unlabeled: Unlabeled = "as_normal"
     objective: Literal["f_beta", "fpr", "recall"] = "f_beta"
     beta: Positive = 1.0
     target: Annotated[float, Number(Real, 0, 1, closed="both")] | None = None

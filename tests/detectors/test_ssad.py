@@ -336,12 +336,25 @@ def test_a_row_is_scored_alone():
     X, y, _ = toy(700)
     X[5] *= 1e4
     for kernel in ("rbf", "linear", "poly", laplacian):
-        detector = SSAD(kernel=kernel).fit(X, y)
+        detector = SSAD(kernel=kernel, max_iter=20).fit(X, y)
         scores = detector.score_samples(X)
         alone = np.concatenate([detector.score_samples(X[i : i + 1]) for i in range(0, 700, 7)])
         np.testing.assert_array_equal(alone, scores[::7])
         order = np.random.RandomState(0).permutation(700)
         np.testing.assert_array_equal(detector.score_samples(X[order]), scores[order])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kernel", ["linear", "poly"])
+def test_a_row_is_scored_alone_when_vectors_do_not_fill_registers(kernel):
+    X = np.random.RandomState(0).randn(257, 33)
+    detector = SSAD(kernel=kernel, nu=0.9, max_iter=3).fit(X)
+    assert len(detector.support_) % 8
+    scores = detector.score_samples(X)
+    for first in range(1, 33):
+        np.testing.assert_array_equal(detector.score_samples(X[first:]), scores[first:])
+    loaded = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(loaded.score_samples(X), scores)
 
 
 # --- numbers of every size ---

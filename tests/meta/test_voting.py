@@ -125,5 +125,8 @@ def test_as_it_comes(y):
     assert list(committee.named_estimators_) == ["deep_sad", "esad", "trees", "kernel"]
     assert_allclose(committee.weights_, [0.2, 0.2, 0.4, 0.2])
     assert committee.score(X, TRUTH) > (0.95 if y is Y else 0.8)
+
+
+def test_own_weights_and_few_rows_as_it_comes():
     few = VotingDetector(weights=[1, 0, 0, 1], random_state=0).fit(X[:20])
     assert_allclose(few.weights_, [0.5, 0, 0, 0.5])
