@@ -4,6 +4,7 @@ The code of README.md, docs/index.rst and docs/guide is run by pytest itself, as
 """
 
 import ast
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -30,11 +31,11 @@ from .test_common import FAST, hardly_trained
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = sorted((DOCS / "guide").glob("*.rst"))
-MODULES = [skad] + [
-    importlib.import_module(f"skad.{module.name}")
-    for module in pkgutil.iter_modules(skad.__path__)
-    if not module.name.startswith("_") and module.name != "meta"  # its names are skad's own
-]
+MODULES = [skad]
+for module in pkgutil.iter_modules(skad.__path__):
+    if not module.name.startswith("_") and module.name != "meta":  # its names are skad's own
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            MODULES.append(importlib.import_module(f"skad.{module.name}"))
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
     for module in MODULES
