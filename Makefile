@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 # Tiny networks are slower with several threads; a fixed number makes results repeatable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint coverage test-oldest docs peers report paper-tables clean
+.PHONY: demo test lint coverage test-oldest docs check-site dist peers report paper-tables clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python docs/examples/plot_demo.py
@@ -19,6 +19,7 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing
@@ -32,6 +33,20 @@ test-oldest: .venv-oldest/.done
 # User guide, API reference and the gallery, whose examples are run: docs/_build/html.
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# The built site in a headless Chromium; skipped, with a message, where there is none.
+check-site: docs
+	$(BIN)/python docs/check_site.py docs/_build/html
+
+# sdist and wheel in dist/; each runs the README's code in a fresh environment.
+dist: $(VENV)/.dist
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/venv
+	build/venv/bin/python -m pip install --quiet $(TORCH) dist/skad-*.whl
+	cd build && venv/bin/python -m doctest ../README.md
+	build/venv/bin/python -m pip install --quiet --no-deps --force-reinstall dist/skad-*.tar.gz
+	cd build && venv/bin/python -m doctest ../README.md
 
 # What skad is compared with, in an environment of its own: the packages disagree about versions.
 peers: .venv-peers/.done
@@ -48,7 +63,7 @@ paper-tables: $(VENV)/.benchmark
 	$(BIN)/python -m benchmarks.paper_report
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-peers
+	rm -rf $(VENV) .venv-oldest .venv-peers build dist docs/_build docs/auto_examples docs/generated
 
 $(VENV)/.%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -5,5 +5,8 @@ from importlib.util import find_spec
 NEEDED = {
     "skad/export.py": ["onnxruntime", "onnxscript"],
     "skad/distributed.py": ["dask", "pandas"],
+    "docs/guide/serving.rst": ["onnxruntime", "onnxscript", "skops"],
+    "docs/guide/scores.rst": ["matplotlib"],
+    "docs/guide/columns.rst": ["pandas"],
 }
 collect_ignore = [path for path, names in NEEDED.items() if not all(map(find_spec, names))]

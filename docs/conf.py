@@ -1,30 +1,71 @@
-"""Sphinx configuration: `make docs`."""
+"""Sphinx configuration: `make docs`. Nothing is fetched, at build time or when a page is read."""
+
+import re
 
 import skad
 
 project = "skad"
 author = "The skad developers"
+copyright = author
 release = version = skad.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "examples"]
+suppress_warnings = ["ref.term", "ref.ref"]  # methods of scikit-learn refer to its own glossary
+
+# `DeepSAD` is a link to its page; what is no public name is plain code.
+default_role = "py:obj"
+rst_prolog = ".. currentmodule:: skad\n"
+
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say it better than constraints do
-templates_path = ["_templates"]
+autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
-default_role = "literal"
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
 html_title = "skad"
+html_favicon = "_static/favicon.svg"
 html_theme = "pydata_sphinx_theme"
-# Methods inherited from scikit-learn refer to its own glossary and guide.
-suppress_warnings = ["ref.term", "ref.ref"]
-exclude_patterns = ["_build", "examples"]
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
+html_theme_options = {
+    "show_prev_next": False,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"index": [], "api": []}
+html_static_path = ["_static"]
+html_css_files = ["skad.css"]
+html_show_sourcelink = False
+
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "/plot_",
     "download_all_examples": False,
+    "doc_module": "skad",
+    "backreferences_dir": "generated/backreferences",
+    "show_signature": False,
+    "plot_gallery": "True",  # `-D plot_gallery=0` builds the pages without running the examples
 }
+
+
+def name_defaults(app, what, name, obj, options, signature, returns):
+    """Show a default that is a class by its name: ``optimizer=Adam``."""
+    if signature:
+        return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature), returns
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-signature", name_defaults)

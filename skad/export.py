@@ -17,6 +17,8 @@ from .base_deep import BaseDeepDetector
 from .detectors.ssad import FAR, HUGE, LARGEST, SSAD
 from .meta import NormalOnlyDetector, SampledDetector, TunedThresholdDetector
 
+__all__ = ["SKOPS_TYPES", "to_onnx"]
+
 # The oldest versions of ONNX's operators that torch writes: they run in the most places.
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 8  # of the file format

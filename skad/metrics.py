@@ -1,4 +1,4 @@
-r"""Metrics and scorers for partly labelled data, with the anomaly as the positive class.
+"""Metrics and scorers for partly labelled data, with the anomaly as the positive class.
 
 Every function takes ``y_true`` in {-1, 0, +1} and scores as skad's and scikit-learn's detectors
 give them: **the higher, the more normal**. Every metric has a ready scorer for ``scoring=``, such
@@ -7,9 +7,9 @@ as ``roc_auc_scorer``; `make_detector_scorer` makes others.
 **Unlabelled rows.** Most users label anomalies and few or no normals, so by default rows with
 y = 0 stand for normals (``unlabeled="as_normal"``). Let a share p of the rows that stand for
 normals be hidden anomalies, and let the labelled anomalies be a fair sample of all anomalies.
-Then the hidden ones meet the labelled ones on equal terms, and on average
+Then the hidden ones meet the labelled ones on equal terms, and on average::
 
-.. math:: \mathrm{AUC}_{\text{as normal}} = (1 - p) \, \mathrm{AUC} + p / 2,
+    AUC as normal = (1 - p) AUC + p / 2,
 
 an increasing affine function of the true area with the same p for every model: it ranks models as
 the true area does. Average precision and the others have no such law. To choose among models with

@@ -32,6 +32,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import make_constraint
 
+from skad import metrics
 from skad.base_deep import BaseDeepDetector
 from skad.exceptions import LabelConventionWarning
 from skad.model_selection import SemiSupervisedKFold
@@ -802,6 +803,16 @@ def entries(text):
     return [(name, kind) for names, kind in lines for name in names.split(", ")]
 
 
+def shows_default(kind, default):
+    """Whether the documented type of a parameter ends in its default, where it has one."""
+    _, given, shown = kind.partition("default=")
+    if default is inspect.Parameter.empty:
+        return not given
+    if shown.isidentifier() and shown not in ("None", "True", "False"):
+        return shown == getattr(default, "__name__", None) or getattr(metrics, shown) is default
+    return bool(given) and ast.literal_eval(shown) == default
+
+
 def check_docstring(detector):
     cls = type(detector)
     doc = inspect.getdoc(cls)
@@ -813,14 +824,7 @@ def check_docstring(detector):
     documented = entries(texts["Parameters"])
     assert [name for name, _ in documented] == [p for p in signature if p != "self"]
     for name, kind in documented:
-        default = signature[name].default
-        shown = kind.split("default=")[-1]
-        same = (
-            shown == default.__name__
-            if inspect.isclass(default)
-            else ast.literal_eval(shown) == default
-        )
-        assert same, f"{name} : {kind}, but its default is {default!r}"
+        assert shows_default(kind, signature[name].default), f"{name} : {kind}"
     X, y, _ = make_problem()
     detector.fit(pd.DataFrame(X, columns=list("abcde")), y)
     fitted = {name for name in vars(detector) if name.endswith("_") and not name.startswith("_")}

@@ -1,4 +1,4 @@
-"""Other libraries' tools on detectors: each line of docs/other_libraries.rst."""
+"""Other libraries' tools on detectors: each line of docs/guide/other_libraries.rst."""
 
 import numpy as np
 import pytest

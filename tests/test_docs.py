@@ -1,7 +1,13 @@
-"""The method that docs/add_a_method.rst shows works, and is all that a method takes."""
+"""Documentation: complete, true to the signatures, and the method that it shows works.
+
+The code of README.md, docs/index.rst and docs/guide is run by pytest itself, as doctests.
+"""
 
 import ast
+import contextlib
+import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import textwrap
@@ -11,16 +17,104 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpydoc.docscrape import FunctionDoc
+from numpydoc.validate import validate
 from sklearn.base import clone
 from sklearn.exceptions import SkipTestWarning, UndefinedMetricWarning
 from sklearn.utils.estimator_checks import check_estimator
 
+import skad
 from skad.base_deep import BaseDeepDetector
 
 from . import checks
 from .test_common import FAST, hardly_trained
 
 DOCS = Path(__file__).parents[1] / "docs"
+GUIDE = sorted((DOCS / "guide").glob("*.rst"))
+MODULES = [skad]
+for module in pkgutil.iter_modules(skad.__path__):
+    if not module.name.startswith("_") and module.name != "meta":  # its names are skad's own
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            MODULES.append(importlib.import_module(f"skad.{module.name}"))
+PUBLIC = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in MODULES
+    for name in getattr(module, "__all__", ())
+}
+FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
+CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+METHODS = {
+    f"{name}.{method}": value
+    for name, cls in CLASSES.items()
+    for method, value in inspect.getmembers(cls, inspect.isroutine)
+    if not method.startswith("_") and (getattr(value, "__module__", None) or "").startswith("skad")
+}
+# What numpydoc asks for and this project does not: sections in every method, and a sentence about
+# what its type says, such as ``X : array-like of shape (n_samples, n_features)`` or ``self``.
+NOT_ASKED = {"ES01", "EX01", "GL02", "PR07", "RT02", "RT03", "RT04", "SA01"}
+# Not for a picture: warnings, and a download.
+NO_EXAMPLE = {"LabelConventionWarning", "ThresholdWarning", "fetch_adbench"}
+
+
+def missing(texts, names):
+    """The last parts of the names of public objects that no text holds."""
+    words = set(re.findall(r"\w+", " ".join(texts)))
+    return {name.rpartition(".")[2] for name in names} - words
+
+
+def read(paths):
+    return [path.read_text(encoding="utf-8") for path in paths]
+
+
+def test_every_public_name_has_an_api_page():
+    assert not missing(read([DOCS / "api.rst"]), PUBLIC)
+
+
+def test_every_public_name_is_in_the_guide():
+    assert not missing(read(GUIDE), PUBLIC)
+
+
+def test_every_public_name_has_an_example():
+    metrics = {name for name in PUBLIC if name.startswith("skad.metrics.")}  # one stands for all
+    texts = read([*(DOCS / "examples").glob("*.py"), DOCS / "large.rst"])
+    assert not missing(texts, PUBLIC.keys() - metrics) - NO_EXAMPLE
+    assert len(missing(texts, metrics)) < len(metrics)
+
+
+def test_guide_pages_are_short():
+    lengths = {path.name: len(path.read_text(encoding="utf-8").split()) for path in GUIDE}
+    assert max(lengths.values()) < 1500, lengths
+
+
+def test_code_needs_no_sideways_scrolling():
+    texts = read([DOCS.parent / "README.md", DOCS / "index.rst", *GUIDE])
+    assert not re.findall(r"^(?:>>>|\.\.\.) .{76,}", "\n".join(texts), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
+def test_all_code_of_the_guide_is_run(page):
+    """Python stands behind >>>, but for other libraries' lines, which test_clients.py runs."""
+    if page.stem != "other_libraries":
+        text = page.read_text(encoding="utf-8")
+        assert "+SKIP" not in text
+        assert not code_blocks(text)
+        assert set(re.findall(r"code-block:: (\w+)", text)) <= {"console"}
+
+
+@pytest.mark.parametrize("name", sorted({**FUNCTIONS, **CLASSES, **METHODS}))
+def test_docstring_is_valid(name):
+    errors = [error for error in validate(name)["errors"] if error[0] not in NOT_ASKED]
+    assert not errors
+
+
+@pytest.mark.parametrize("name", sorted({**FUNCTIONS, **METHODS}))
+def test_docstring_agrees_with_signature(name):
+    function = {**FUNCTIONS, **METHODS}[name]
+    signature = inspect.signature(function).parameters
+    for entry in FunctionDoc(function)["Parameters"]:
+        for parameter in entry.name.lstrip("*").split(", "):
+            default = signature[parameter].default
+            assert checks.shows_default(entry.type, default), f"{parameter} : {entry.type}"
 
 
 def code_blocks(text):

@@ -47,9 +47,11 @@ def mask_labels(
     ----------
     y : array-like of shape (n_samples,)
         Ground truth: -1 anomaly, +1 normal; or, with `normal_classes`, the class of each row.
-    labeled_anomalies, labeled_normals : int or float, defaults=0.05 and 0
-        How many rows keep their label: a number (int) or a share (float in [0, 1]). A share is
-        rounded down, but a share above 0 labels at least one row.
+    labeled_anomalies : int or float, default=0.05
+        How many anomalies keep their label: a number (int) or a share (float in [0, 1]). A share
+        is rounded down, but a share above 0 labels at least one row.
+    labeled_normals : int or float, default=0
+        How many normals keep theirs.
     pollution : float in [0, 1), default=None
         Share of anomalies among the unlabelled rows, met by leaving out anomalies. None: leave
         out none.

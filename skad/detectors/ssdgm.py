@@ -144,7 +144,7 @@ class SSDGM(BalancedBatchesMixin, BaseDeepDetector):
     eta : float, default=1.0
         Weight of the labelled rows' bounds.
     prior : float in (0, 1), default=0.5
-        p(y=anomaly).
+        The probability of an anomaly, p(y=anomaly).
     pretrain_steps : int, default=0
         0 is the paper's M2. Above, M1+M2: gradient steps of a variational autoencoder of all rows
         (M1), which then stays fixed, and M2 is built on its code.

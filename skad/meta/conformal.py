@@ -20,13 +20,13 @@ from ._base import MetaDetector
 
 
 class ConformalDetector(MetaDetector):
-    r"""Turn any detector's score into an alarm with a promised false-alarm rate.
+    """Turn any detector's score into an alarm with a promised false-alarm rate.
 
     The detector is fitted on one part of the rows and calibrated on another. A new row's conformal
     p-value is the share of calibration rows, itself included, that look no more normal than it
-    does:
+    does::
 
-    .. math:: p(x) = \frac{1 + \#\{i : s(x_i) \le s(x)\}}{n + 1},
+        p(x) = (1 + number of calibration rows with a score of at most s(x)) / (n + 1),
 
     and the row is flagged where p <= `alpha`, ties included.
 

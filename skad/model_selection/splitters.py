@@ -90,8 +90,8 @@ class SemiSupervisedKFold(_Splitter):
         ----------
         X : array-like of shape (n_samples, n_features)
             Only its number of rows counts.
-        y : array-like of shape (n_samples,)
-            -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
+        y : array-like of shape (n_samples,), default=None
+            -1 labelled anomaly, 0 unlabelled, +1 labelled normal. None is an error.
         groups : array-like of shape (n_samples,), default=None
             Rows with the same value stay in the same fold.
 
@@ -120,7 +120,17 @@ class SemiSupervisedKFold(_Splitter):
             yield np.flatnonzero(fold != i), np.flatnonzero((fold == i) & in_test)
 
     def get_n_splits(self, X=None, y=None, groups=None):
-        """Return the number of folds; the arguments are there for compatibility."""
+        """Return the number of folds.
+
+        Parameters
+        ----------
+        X, y, groups : object, default=None
+            Ignored, there for compatibility.
+
+        Returns
+        -------
+        int
+        """
         return self.n_splits
 
     def _check_parameters(self):
@@ -211,8 +221,12 @@ class RepeatedSemiSupervisedKFold(_Splitter):
 
         Parameters
         ----------
-        X, y, groups
-            As in `SemiSupervisedKFold.split`.
+        X : array-like of shape (n_samples, n_features)
+            Only its number of rows counts.
+        y : array-like of shape (n_samples,), default=None
+            -1 labelled anomaly, 0 unlabelled, +1 labelled normal. None is an error.
+        groups : array-like of shape (n_samples,), default=None
+            Rows with the same value stay in the same fold.
 
         Yields
         ------
@@ -232,7 +246,17 @@ class RepeatedSemiSupervisedKFold(_Splitter):
             yield from folds.split(X, y, groups)
 
     def get_n_splits(self, X=None, y=None, groups=None):
-        """Return the number of folds of all repeats; the arguments are there for compatibility."""
+        """Return the number of folds of all repeats.
+
+        Parameters
+        ----------
+        X, y, groups : object, default=None
+            Ignored, there for compatibility.
+
+        Returns
+        -------
+        int
+        """
         return self.n_splits * self.n_repeats
 
 
@@ -280,9 +304,9 @@ class SemiSupervisedTimeSeriesSplit(_Splitter):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows in the order of time.
-        y : array-like of shape (n_samples,)
-            -1 labelled anomaly, 0 unlabelled, +1 labelled normal.
-        groups : object
+        y : array-like of shape (n_samples,), default=None
+            -1 labelled anomaly, 0 unlabelled, +1 labelled normal. None is an error.
+        groups : object, default=None
             Ignored, there for compatibility.
 
         Yields
@@ -312,7 +336,17 @@ class SemiSupervisedTimeSeriesSplit(_Splitter):
             yield train, test
 
     def get_n_splits(self, X=None, y=None, groups=None):
-        """Return the number of splits; the arguments are there for compatibility."""
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups : object, default=None
+            Ignored, there for compatibility.
+
+        Returns
+        -------
+        int
+        """
         return self.n_splits
 
 
