@@ -70,7 +70,8 @@ def feasible_masses(capacity, kappa):
     if unlabeled + normal < 1 + forced - slack:
         raise ValueError(
             f"Infeasible: the unlabelled and normal rows must reach a weight of {1 + forced:g} "
-            f"but can reach {unlabeled + normal:g}. Raise C_unlabeled or C_normal, or lower nu or kappa."
+            f"but can reach {unlabeled + normal:g}. Raise C_unlabeled or C_normal, or lower nu or "
+            "kappa."
         )
     forced = min(forced, anomaly)
     least_normal = min(max(0.0, kappa - forced, 1 + forced - unlabeled), normal)
