@@ -7,6 +7,8 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # lets scikit-learn's array API check run
 
+collect_ignore = ["typed_use.py"]  # for mypy
+
 import matplotlib  # noqa: E402
 import torch  # noqa: E402
 

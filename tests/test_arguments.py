@@ -116,6 +116,8 @@ OF_META = {
     "objective": NOT_CHOICE,
     "beta": NOT_POSITIVE,
     "target": [-0.1, 1.1, True, "low", np.nan],
+    "max_samples": NOT_COUNT,
+    "chunk_size": NOT_COUNT,
     "clean": [-0.1, 1, True, "all", None, np.nan],
     "estimators": [3, "forest", (), [], [FOREST], [("a", FOREST, 1)], [(1, FOREST)]]
     + [[("a", None)], [("a", 3)], [("a", FOREST), ("a", FOREST)], [("a__b", FOREST)]]
@@ -128,9 +130,10 @@ def cases():
     for name in skad.__all__:
         cls = getattr(skad, name)
         table = OF_META if cls.__module__.startswith("skad.meta") else WRONG
+        has_default = cls in (skad.ClassifierDetector, skad.SampledDetector)
         for parameter in cls._parameter_constraints:
             for value in table[parameter]:
-                if not (cls is skad.ClassifierDetector and value is None and "est" in parameter):
+                if not (has_default and value is None and parameter == "estimator"):
                     yield cls, parameter, value
     yield from ((skad.ClassifierDetector, "estimator", value) for value in (FOREST, Ridge()))
     yield skad.ClassifierDetector, "clean", 1.5

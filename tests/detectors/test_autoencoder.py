@@ -31,7 +31,7 @@ def test_score_is_mean_squared_reconstruction_error(plane):
         network = det.scoring_module_.network
         encoder, decoder = network.encoder, network.decoder
         weights = [
-            (layer.weight[k, :, : layer.n_out].T.numpy(), layer.bias[k, 0].numpy())
+            (layer.weight[k, :, : layer.n_out].T.numpy(), layer.bias[k, 0, : layer.n_out].numpy())
             for layer in [*encoder, *decoder]
             if hasattr(layer, "weight")
         ]
