@@ -21,7 +21,8 @@ PLANE = np.random.default_rng(0).normal(size=(3, 8))
 def make_chunk(number, n_rows=5000, n_labeled=4):
     rng = np.random.default_rng(number)
     anomaly = rng.random(n_rows) < 0.02
-    X = rng.normal(size=(n_rows, 3)) @ PLANE + 0.2 * rng.normal(size=(n_rows, 8))
+    noise = 0.2 * rng.normal(size=(n_rows, 8))
+    X = rng.normal(size=(n_rows, 3)) @ PLANE + noise
     X[anomaly] += rng.normal(size=(anomaly.sum(), 8))
     y = np.zeros(n_rows, dtype=int)
     y[np.flatnonzero(anomaly)[:n_labeled]] = -1
