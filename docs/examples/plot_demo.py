@@ -163,7 +163,7 @@ print(f"\n{time.perf_counter() - START:.0f} seconds")
 # - **1 to 10 labels** of kinds that come back: the committee and Deep SAD are ahead of extra trees
 #   and logistic regression, most where labels are fewest.
 # - **20 labels**: extra trees have caught up.
-# - **Kinds never labelled**: hard for all. Deep SAD is ahead with up to five labels, extra trees
+# - **Kinds never labelled**: hard for all. Deep SAD is ahead with up to ten labels, extra trees
 #   with more.
 #
 # The same in a picture: means, and bands of one standard deviation over the splits. Two detectors,
