@@ -1,5 +1,6 @@
 """Torch settings of the caller do not reach into fit and scoring."""
 
+import threading
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 
@@ -8,18 +9,30 @@ import torch
 DEVICES = ("cpu", "cuda")
 
 
+_lock = threading.Lock()
+_inside = []  # one entry per thread in `full_precision`, with the settings it found
+
+
 @contextmanager
 def full_precision():
-    """Let a GPU compute in float32 where it may be set to round to TF32, as cuDNN is by default."""
+    """Let a GPU compute in float32 where it may be set to round to TF32, as cuDNN is by default.
+
+    The settings are process-wide: of several threads inside, the last to leave puts back what the
+    first has found.
+    """
     kinds = torch.backends.cuda.matmul, torch.backends.cudnn
-    found = [kind.allow_tf32 for kind in kinds]
-    try:
+    with _lock:
+        _inside.append(_inside[0] if _inside else [kind.allow_tf32 for kind in kinds])
         for kind in kinds:
             kind.allow_tf32 = False
+    try:
         yield
     finally:
-        for kind, allowed in zip(kinds, found, strict=True):
-            kind.allow_tf32 = allowed
+        with _lock:
+            found = _inside.pop()
+            if not _inside:
+                for kind, allowed in zip(kinds, found, strict=True):
+                    kind.allow_tf32 = allowed
 
 
 def plain_torch(function):

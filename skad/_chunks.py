@@ -133,10 +133,7 @@ def _row_groups(path):
         ) from error
     try:
         files = list(dataset(path, format="parquet", partitioning="hive").get_fragments())
-        # As Dask sorts them: part.10 comes after part.9.
-        files.sort(
-            key=lambda file: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", file.path)]
-        )
+        files.sort(key=lambda file: natural_order(file.path))
         groups = [group for file in files for group in file.split_by_row_group()]
         return groups, np.array([group.row_groups[0].num_rows for group in groups], dtype=np.int64)
     except (OSError, ArrowException) as error:

@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 
 import skad
 from skad import _scoring
+from skad._ambient import full_precision
 from skad.base_deep import BaseDeepDetector
 
 from .checks import make_problem
@@ -65,7 +66,7 @@ def test_scores_on_a_gpu_are_those_on_a_cpu(cls, options):
 @needs_gpu
 @pytest.mark.parametrize("cls, options", CASES)
 def test_training_on_a_gpu_is_the_same_up_to_rounding(cls, options):
-    steps = {"max_steps": 2} | ({"pretrain_steps": 0} if cls is skad.DeepSAD else {})
+    steps = {"max_steps": 2}
     # The same batches and initial weights; random numbers drawn on the device differ.
     there, here = (fitted(cls, options | steps, device=d).history_ for d in ("cuda", "cpu"))
     if cls not in (skad.ESAD, skad.SSDGM, skad.AMA):
@@ -95,6 +96,19 @@ def test_tf32_is_off_inside_and_back_outside():
 
     fitted(skad.DeepSAD, {}, device="cuda", callbacks=[Look()])
     assert seen == [False, False]
+    assert [kind.allow_tf32 for kind in kinds] == before
+
+
+def test_tf32_comes_back_when_the_last_thread_leaves():
+    kinds = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [kind.allow_tf32 for kind in kinds]
+    assert any(before)  # cuDNN's default
+    first, second = full_precision(), full_precision()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(kind.allow_tf32 for kind in kinds)
+    second.__exit__(None, None, None)
     assert [kind.allow_tf32 for kind in kinds] == before
 
 
