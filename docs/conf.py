@@ -2,6 +2,8 @@
 
 import re
 
+from sphinx_gallery.sorting import FileNameSortKey
+
 import skad
 
 project = "skad"
@@ -18,7 +20,8 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "examples"]
-suppress_warnings = ["ref.term", "ref.ref"]  # methods of scikit-learn refer to its own glossary
+# Methods of scikit-learn refer to its own glossary; the gallery's order cannot be cached.
+suppress_warnings = ["ref.term", "ref.ref", "config.cache"]
 
 # `DeepSAD` is a link to its page; what is no public name is plain code.
 default_role = "py:obj"
@@ -48,10 +51,23 @@ html_static_path = ["_static"]
 html_css_files = ["skad.css"]
 html_show_sourcelink = False
 
+# From the first fit to what few will need.
+GALLERY = """
+    quick_start demo gain_per_label boundaries committee mixed_types search thresholds conformal
+    why_anomalous labelling images onnx service large latent_space own_network hybrids
+""".split()
+
+
+class GalleryOrder(FileNameSortKey):
+    def __call__(self, filename):
+        return GALLERY.index(filename.removeprefix("plot_").removesuffix(".py"))
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "/plot_",
+    "within_subsection_order": GalleryOrder,
     "download_all_examples": False,
     "doc_module": "skad",
     "backreferences_dir": "generated/backreferences",

@@ -123,6 +123,7 @@ OF_META = {
     + [[("a", None)], [("a", 3)], [("a", FOREST), ("a", FOREST)], [("a__b", FOREST)]]
     + [[("weights", FOREST)], [("a", "drop")], [("a", "dropped")]],
     "weights": [3, "equal", [1, 2, 3], [1], [1, -1], [0, 0], [1, np.nan], [1, "a"], [[1, 1]]],
+    "limits": [-1, "none", [1, 2, 3], [1], [-1, np.nan], [-1, "a"], [[-1, -1]], [None, -1]],
 }
 
 

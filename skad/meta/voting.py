@@ -37,6 +37,11 @@ class VotingDetector(_BaseComposition, BaseDetector):
     weights : array-like of shape (n_estimators,), default=None
         Weights of the parts, dropped ones included. None: all the same; with ``estimators=None``
         the trees of `ClassifierDetector` weigh as much as both networks.
+    limits : array-like of shape (n_estimators,), default=None
+        Higher standardised scores of a part count as its limit, dropped parts included: a part
+        with a limit may accuse a row, but not acquit it. None: no limits (inf); with
+        ``estimators=None`` -1 for both classifiers, one standard deviation below the median,
+        since what is unlike the labelled anomalies may be an anomaly of another kind.
     n_jobs : int, default=None
         Fits at the same time, as in scikit-learn; results do not depend on it, up to rounding.
     random_state : int, RandomState instance or None, default=None
@@ -53,6 +58,8 @@ class VotingDetector(_BaseComposition, BaseDetector):
         Median and standard deviation of each part's scores.
     weights_ : ndarray of shape (n_estimators,)
         Weights of the fitted parts, which sum to 1.
+    limits_ : ndarray of shape (n_estimators,)
+        Limits of the fitted parts.
     {attributes}
 
     See Also
@@ -80,6 +87,7 @@ class VotingDetector(_BaseComposition, BaseDetector):
 
     estimators: list | None = field(default=None, kw_only=False)
     weights: Annotated[Any, "array-like", None] = None
+    limits: Annotated[Any, "array-like", None] = None
     n_jobs: NJobs = None
     random_state: RandomState = None
 
@@ -111,7 +119,7 @@ class VotingDetector(_BaseComposition, BaseDetector):
         return self._set_params("estimators", **params)
 
     def _fit(self, X, y):
-        parts, weights = self._checked_parts(len(X))
+        parts, weights, limits = self._checked_parts(len(X))
         seeds = member_seeds(draw_seed(self.random_state), len(parts))
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_clone)(part, X, y, np.arange(len(y)), seed)
@@ -123,6 +131,7 @@ class VotingDetector(_BaseComposition, BaseDetector):
             **{parts[k][0]: part for k, part in zip(fitted, self.estimators_, strict=True)}
         )
         self.weights_ = weights[fitted] / weights[fitted].sum()
+        self.limits_ = limits[fitted]
         scores = np.array([scores_of(part, X) for part in self.estimators_])
         usual = [median_and_spread(part) for part in scores[:, y != -1]]
         self.locations_, self.spreads_ = np.transpose(usual)
@@ -132,16 +141,16 @@ class VotingDetector(_BaseComposition, BaseDetector):
         return self._combined(scores_of(part, X) for part in self.estimators_)
 
     def _combined(self, scores):
-        """Weighted mean of the parts' scores, standardised."""
+        """Weighted mean of the parts' scores, standardised and limited."""
         total = 0.0
-        parts = zip(scores, self.locations_, self.spreads_, self.weights_, strict=True)
-        for part, location, spread, weight in parts:
-            total = total + weight * ((part - location) / spread)
+        scales = zip(self.locations_, self.spreads_, self.weights_, self.limits_, strict=True)
+        for part, (location, spread, weight, limit) in zip(scores, scales, strict=True):
+            total = total + weight * np.minimum((part - location) / spread, limit)
         return np.clip(total, -HUGE, HUGE)
 
     def _checked_parts(self, n_samples):
-        """Return the named parts and their weights, once they are known to make a committee."""
-        parts = self.estimators
+        """Return the named parts, their weights and limits, once they make a committee."""
+        parts, weights, limits = self.estimators, self.weights, self.limits
         if parts is None:
             kernel = Nystroem(n_components=min(300, n_samples))
             classifier = make_pipeline(StandardScaler(), kernel, LogisticRegression(max_iter=1000))
@@ -151,8 +160,8 @@ class VotingDetector(_BaseComposition, BaseDetector):
                 ("trees", ClassifierDetector()),
                 ("kernel", ClassifierDetector(classifier)),
             ]
-            if self.weights is None:
-                return parts, np.array([1.0, 1.0, 2.0, 1.0])
+            weights = [1, 1, 2, 1] if weights is None else weights
+            limits = [np.inf, np.inf, -1, -1] if limits is None else limits
         pairs = all(isinstance(p, (tuple, list)) and len(p) == 2 for p in parts)
         if not parts or not pairs or not all(isinstance(name, str) for name, _ in parts):
             raise ValueError(f"estimators must be a list of (name, detector) pairs, got {parts!r}.")
@@ -166,14 +175,20 @@ class VotingDetector(_BaseComposition, BaseDetector):
                     f"estimators must be detectors with fit and score_samples, or 'drop'; "
                     f"{name!r} is {part!r}."
                 )
-        weights = np.ones(len(parts)) if self.weights is None else np.asarray(self.weights)
-        valid = weights.dtype.kind in "iuf" and weights.shape == (len(parts),)
+        weights = np.asarray([1] * len(parts) if weights is None else weights)
+        limits = np.asarray([np.inf] * len(parts) if limits is None else limits)
         used = np.array([part != "drop" for _, part in parts])
-        if not valid or not np.isfinite(weights).all() or weights.min() < 0:
+        if not _are_numbers(weights, len(parts)) or np.isinf(weights).any() or weights.min() < 0:
             raise ValueError(
                 f"weights must be {len(parts)} numbers, none of them negative, got "
                 f"{self.weights!r}."
             )
+        if not _are_numbers(limits, len(parts)):
+            raise ValueError(f"limits must be {len(parts)} numbers, got {self.limits!r}.")
         if not weights[used].sum() > 0:
             raise ValueError("estimators and weights leave no part to vote.")
-        return parts, weights.astype(np.float64)
+        return parts, weights.astype(np.float64), limits.astype(np.float64)
+
+
+def _are_numbers(values, n):
+    return values.dtype.kind in "iuf" and values.shape == (n,) and not np.isnan(values).any()

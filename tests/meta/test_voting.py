@@ -27,18 +27,21 @@ COMMITTEE = VotingDetector(
 X, Y, TRUTH = make_problem()
 
 
+@pytest.mark.parametrize("limits", [None, [np.inf, -1, 0.5]], ids=str)
 @pytest.mark.parametrize("weights", [None, [1, 2, 0.5], np.array([0, 1, 1])], ids=str)
 @pytest.mark.parametrize("y", [Y, None], ids=["labels", "none"])
-def test_mean_of_standardised_scores(weights, y):
-    committee = clone(COMMITTEE).set_params(weights=weights).fit(X, y)
+def test_mean_of_standardised_scores(limits, weights, y):
+    committee = clone(COMMITTEE).set_params(weights=weights, limits=limits).fit(X, y)
     fresh, usual = make_problem(seed=1)[0], X if y is None else X[y != -1]
     expected = np.zeros(len(fresh))
     used = np.ones(3) if weights is None else np.asarray(weights)
-    for (_, part), seed, weight in zip(COMMITTEE.estimators, member_seeds(3, 3), used, strict=True):
+    tops = [np.inf] * 3 if limits is None else limits
+    parts = [part for _, part in COMMITTEE.estimators]
+    for part, seed, weight, top in zip(parts, member_seeds(3, 3), used, tops, strict=True):
         part = clone(part).set_params(random_state=seed % 2**32).fit(X, y)
         scores = part.score_samples(usual)
         z = (part.score_samples(fresh) - np.median(scores)) / scores.std()
-        expected += weight * z / used.sum()
+        expected += weight * np.where(z > top, top, z) / used.sum()
     assert_allclose(committee.score_samples(fresh), expected, rtol=1e-9, atol=1e-12)
     assert_allclose(committee.weights_, used / used.sum())
     assert committee.locations_.shape == committee.spreads_.shape == (3,)
@@ -59,7 +62,7 @@ def test_parts_by_name():
     assert list(committee.named_estimators_) == ["deep", "trees"]
     assert committee.estimators_[1] is committee.named_estimators_["trees"]
     assert_allclose(committee.weights_, [0.5, 0.5])
-    two = VotingDetector(COMMITTEE.estimators[:2], random_state=3)
+    two = VotingDetector(clone(COMMITTEE).estimators[:2], random_state=3)
     two.set_params(trees__estimator__n_estimators=4).fit(X, Y)
     assert_array_equal(committee.score_samples(X), two.score_samples(X))
     search = GridSearchCV(
@@ -124,9 +127,27 @@ def test_as_it_comes(y):
     committee = VotingDetector(random_state=0).fit(X, y)
     assert list(committee.named_estimators_) == ["deep_sad", "esad", "trees", "kernel"]
     assert_allclose(committee.weights_, [0.2, 0.2, 0.4, 0.2])
+    assert_array_equal(committee.limits_, [np.inf, np.inf, -1, -1])
     assert committee.score(X, TRUTH) > (0.95 if y is Y else 0.8)
 
 
 def test_own_weights_and_few_rows_as_it_comes():
     few = VotingDetector(weights=[1, 0, 0, 1], random_state=0).fit(X[:20])
     assert_allclose(few.weights_, [0.5, 0, 0, 0.5])
+
+
+def test_a_classifier_may_accuse_but_not_acquit():
+    """Anomalies of another kind lie where the trees see the most normal rows."""
+    rng = np.random.default_rng(0)
+    normal, known = rng.normal(size=(500, 4)), rng.normal(size=(20, 4)) + [5, 0, 0, 0]
+    other = rng.normal(size=(50, 4)) - [4, 0, 0, 0]
+    rows, y = np.r_[normal, known], np.repeat([0, -1], [500, 20])
+    parts = [("deep", DEEP), ("trees", TREES)]
+    fresh = np.r_[rng.normal(size=(200, 4)), other]
+    truth = np.repeat([1, -1], [200, 50])
+    aucs = {}
+    for limits in (None, [np.inf, -1]):
+        committee = VotingDetector(parts, weights=[1, 3], limits=limits, random_state=0)
+        aucs[str(limits)] = committee.fit(rows, y).score(fresh, truth)
+        assert committee.score(rows, y) > 0.99
+    assert aucs["[inf, -1]"] > aucs["None"] + 0.05
