@@ -52,10 +52,26 @@ html_css_files = ["skad.css"]
 html_show_sourcelink = False
 
 # From the first fit to what few will need.
-GALLERY = """
-    quick_start demo gain_per_label boundaries committee mixed_types search thresholds conformal
-    why_anomalous labelling images onnx service large latent_space own_network hybrids
-""".split()
+GALLERY = [
+    "quick_start",
+    "demo",
+    "gain_per_label",
+    "boundaries",
+    "committee",
+    "mixed_types",
+    "search",
+    "thresholds",
+    "conformal",
+    "why_anomalous",
+    "labelling",
+    "images",
+    "onnx",
+    "service",
+    "large",
+    "latent_space",
+    "own_network",
+    "hybrids",
+]
 
 
 class GalleryOrder(FileNameSortKey):

@@ -4,6 +4,7 @@ from dataclasses import field
 from typing import Annotated, Any
 
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -19,6 +20,8 @@ from ..base import BaseDetector
 from ..detectors.deep_sad import DeepSAD
 from ..detectors.esad import ESAD
 from .classifier import ClassifierDetector
+
+MANY = 30  # labelled anomalies from which gradient boosting is worth its vote
 
 
 class VotingDetector(_BaseComposition, BaseDetector):
@@ -36,11 +39,11 @@ class VotingDetector(_BaseComposition, BaseDetector):
         `ClassifierDetector` of a logistic regression on 300 Nystroem features of an RBF kernel.
     weights : array-like of shape (n_estimators,), default=None
         Weights of the parts, dropped ones included. None: all the same; with ``estimators=None``
-        the trees of `ClassifierDetector` weigh as much as both networks.
+        trees and boosting weigh as much as both networks each.
     limits : array-like of shape (n_estimators,), default=None
         Higher standardised scores of a part count as its limit, dropped parts included: a part
         with a limit may accuse a row, but not acquit it. None: no limits (inf); with
-        ``estimators=None`` -1 for both classifiers, one standard deviation below the median,
+        ``estimators=None`` -1 for the classifiers, one standard deviation below the median,
         since what is unlike the labelled anomalies may be an anomaly of another kind.
     n_jobs : int, default=None
         Fits at the same time, as in scikit-learn; results do not depend on it, up to rounding.
@@ -119,7 +122,7 @@ class VotingDetector(_BaseComposition, BaseDetector):
         return self._set_params("estimators", **params)
 
     def _fit(self, X, y):
-        parts, weights, limits = self._checked_parts(len(X))
+        parts, weights, limits = self._checked_parts(y)
         seeds = member_seeds(draw_seed(self.random_state), len(parts))
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_clone)(part, X, y, np.arange(len(y)), seed)
@@ -148,20 +151,23 @@ class VotingDetector(_BaseComposition, BaseDetector):
             total = total + weight * np.minimum((part - location) / spread, limit)
         return np.clip(total, -HUGE, HUGE)
 
-    def _checked_parts(self, n_samples):
+    def _checked_parts(self, y):
         """Return the named parts, their weights and limits, once they make a committee."""
         parts, weights, limits = self.estimators, self.weights, self.limits
         if parts is None:
-            kernel = Nystroem(n_components=min(300, n_samples))
+            kernel = Nystroem(n_components=min(300, len(y)))
             classifier = make_pipeline(StandardScaler(), kernel, LogisticRegression(max_iter=1000))
+            boosting = HistGradientBoostingClassifier(max_leaf_nodes=8, early_stopping=False)
+            many = np.sum(y == -1) >= MANY
             parts = [
                 ("deep_sad", DeepSAD()),
                 ("esad", ESAD()),
                 ("trees", ClassifierDetector()),
                 ("kernel", ClassifierDetector(classifier)),
+                ("boosting", ClassifierDetector(boosting) if many else "drop"),
             ]
-            weights = [1, 1, 2, 1] if weights is None else weights
-            limits = [np.inf, np.inf, -1, -1] if limits is None else limits
+            weights = [1, 1, 2, 1, 2] if weights is None else weights
+            limits = [np.inf, np.inf, -1, -1, -1] if limits is None else limits
         pairs = all(isinstance(p, (tuple, list)) and len(p) == 2 for p in parts)
         if not parts or not pairs or not all(isinstance(name, str) for name, _ in parts):
             raise ValueError(f"estimators must be a list of (name, detector) pairs, got {parts!r}.")

@@ -131,8 +131,19 @@ def test_as_it_comes(y):
     assert committee.score(X, TRUTH) > (0.95 if y is Y else 0.8)
 
 
+@pytest.mark.parametrize("n_anomalies", [29, 30])
+def test_boosting_joins_where_labels_are_many(n_anomalies):
+    y = np.zeros(len(X), dtype=int)
+    y[np.argsort(TRUTH, kind="stable")[:n_anomalies]] = -1
+    committee = VotingDetector(random_state=0).fit(X, y)
+    assert ("boosting" in committee.named_estimators_) == (n_anomalies == 30)
+    expected = [1, 1, 2, 1, 2] if n_anomalies == 30 else [1, 1, 2, 1]
+    assert_allclose(committee.weights_, np.divide(expected, np.sum(expected)))
+    assert_array_equal(committee.limits_[2:], -np.ones(len(expected) - 2))
+
+
 def test_own_weights_and_few_rows_as_it_comes():
-    few = VotingDetector(weights=[1, 0, 0, 1], random_state=0).fit(X[:20])
+    few = VotingDetector(weights=[1, 0, 0, 1, 0], random_state=0).fit(X[:20])
     assert_allclose(few.weights_, [0.5, 0, 0, 0.5])
 
 
