@@ -1,7 +1,9 @@
 """Sphinx configuration: `make docs`. Nothing is fetched, at build time or when a page is read."""
 
 import re
+from pathlib import Path
 
+from PIL import Image, ImageOps
 from sphinx_gallery.sorting import FileNameSortKey
 
 import skad
@@ -98,6 +100,15 @@ def name_defaults(app, what, name, obj, options, signature, returns):
         return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature), returns
 
 
+def crop_thumbnails(app):
+    """Show the left part of a wide picture, in place of a strip that cannot be read."""
+    for thumb in Path(app.srcdir, "auto_examples/images/thumb").glob("*_thumb.png"):
+        picture = thumb.parents[1] / thumb.name.replace("_thumb", "_001")
+        if picture.exists():
+            ImageOps.fit(Image.open(picture), (560, 350), centering=(0, 0)).save(thumb)
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("builder-inited", crop_thumbnails, priority=900)  # after the gallery's own
     app.connect("autodoc-process-signature", name_defaults)
