@@ -13,7 +13,7 @@ import pandas as pd
 
 from . import paper_figures as theirs
 from .paper_problems import CLASS_OUT, IMAGES, KNOWN_CLASSES, ODDS, OTHER_SET
-from .paper_settings import WITHOUT_LABELS
+from .paper_settings import CHANGES, WITHOUT_LABELS
 from .protocol import results_path
 
 DOCS = Path(__file__).parents[1] / "docs" / "papers_tables.inc"
@@ -146,6 +146,18 @@ def order(found, sources, column):
     return agree, pd.DataFrame(sorted(rows), columns=columns)
 
 
+def changes(found):
+    """Each change beside the method as it comes, on the same combinations of classes."""
+    keys, rows = ["method", "setting", "dataset"], []
+    for group, runs in found.groupby(keys, sort=False):
+        auc = runs.pivot_table(index="combination", columns="change", values="auc")
+        for change in [name for name in CHANGES[group[0]] if name in auc][1:]:
+            both = auc[[change, "as it comes"]].dropna()
+            means = [f"{both[name].mean():.1f}" for name in (change, "as it comes")]
+            rows.append([*group, change, *means, len(both)])
+    return pd.DataFrame(rows, columns=[*keys, "change", "AUC", "as it comes", "combinations"])
+
+
 def amount(found, keys):
     """How much was run, and what it took."""
     frame = found.groupby(keys, sort=False).agg(
@@ -168,6 +180,9 @@ def sections():
     yield from images(found)
     if len(found):
         yield "How much was run, images", amount(found, ["method", "configuration", "device"])
+    found = read("paper_changes.csv")
+    if len(found):
+        yield "What moves the methods on images", changes(found)
 
 
 def markdown(frame):

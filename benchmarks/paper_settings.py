@@ -265,6 +265,64 @@ DEFAULT_IMAGES = {
         for method in (DeepSAD, DeepSVDD, ESAD, Autoencoder, AMA, GANomaly)
     },
 }
+# What moves the methods on images: the defaults with a few options changed.
+WIDE = {"hidden_layer_sizes": (16, 32), "latent_dim": 64, "n_estimators": 4}
+DEEP = {"hidden_layer_sizes": (32, 64, 128), "n_estimators": 2}
+GAN_ADAM = {"lr": 5e-4, "optimizer": partial(torch.optim.Adam, betas=(0.5, 0.9))}
+DEEP_AMA = {**DEEP, **GAN_ADAM, "latent_dim": 32, "max_steps": 1000}
+DEEP_GAN = {**DEEP, "latent_dim": 64, "max_steps": 1000, "lr": 1e-3}
+DEEP_GAN["optimizer"] = partial(torch.optim.Adam, betas=(0.5, 0.999))
+CHANGES = {
+    "DeepSAD": {
+        "as it comes": {},
+        "100 steps": {"max_steps": 100},
+        "2,000 steps": {"max_steps": 2000},
+        "1,000 steps, lr 2e-3": {"max_steps": 1000, "lr": 2e-3},
+        "16 and 32 channels, code 64, 4 networks": WIDE,
+        "16 and 32 channels, code 64, 4 networks, 1,000 steps": {**WIDE, "max_steps": 1000},
+    },
+    "ESAD": {
+        "as it comes": {},
+        "2,000 steps": {"max_steps": 2000},
+        "16 and 32 channels, code 64, 4 networks": WIDE,
+        "16 and 32 channels, code 64, 4 networks, 1,000 steps in batches of 128": {
+            **WIDE,
+            "max_steps": 1000,
+            "batch_size": 128,
+        },
+    },
+    "AMA": {
+        "as it comes": {},
+        "2,000 steps": {"max_steps": 2000},
+        "code 8, 1,000 steps": {"latent_dim": 8, "max_steps": 1000},
+        "three layers (32, 64, 128 channels), code 32, 1,000 steps of Adam(.5, .9)": DEEP_AMA,
+        "three layers, Gaussian score, reconstruction in the loss, spectral norm": {
+            **DEEP_AMA,
+            "score_type": "gaussian",
+            "reconstruction_weight": 1.0,
+            "spectral_norm": True,
+        },
+        "score by reconstruction": {"score_type": "reconstruction"},
+        "score by distance, spectral norm, 1,000 steps": {
+            "score_type": "distance",
+            "spectral_norm": True,
+            "max_steps": 1000,
+        },
+    },
+    "GANomaly": {
+        "as it comes": {},
+        "1,000 steps": {"max_steps": 1000},
+        "1,000 steps, score by reconstruction": {"max_steps": 1000, "score_type": "contextual"},
+        "three layers (32, 64, 128 channels), code 64, 1,000 steps of Adam(.5, .999)": DEEP_GAN,
+    },
+}
+CHANGED_IN = {
+    "DeepSAD": ["(i) 5% labelled"],
+    "ESAD": ["(i) 5% labelled"],
+    "AMA": ["(i) 0% labelled", "(i) 5% labelled"],
+    "GANomaly": ["class out", "class out, 5% labelled"],
+}
+
 # Methods that take no anomalies: labels make no difference to them.
 WITHOUT_LABELS = {("GANomaly", "paper")} | {
     (method, configuration)

@@ -3,6 +3,10 @@ r"""The papers' tables, rebuilt: one csv row a run.
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables tabular --jobs 2
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables images \
         --device cuda --jobs 8 --limit-seconds 500
+    SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.paper_tables changes --device cuda
+
+"changes" runs the methods for images as they come and with one thing changed, on at most 20,000
+training rows.
 
 Rows are appended to a csv as they come; runs that are there already are left out, so that a run can
 be stopped (`--limit-seconds`) and taken up again. Order makes any prefix a fair sample: tables go
@@ -17,6 +21,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -28,6 +33,8 @@ RESULT_FIELDS = ["rows", "labeled_anomalies", "auc", "ap", "fit_s", "fit_cpu_s",
 RESULT_FIELDS += ["device", "versions"]
 TABULAR_KEY = ["dataset", "seed", *METHOD_FIELDS]
 IMAGES_KEY = ["setting", "dataset", "combination", *METHOD_FIELDS]
+CHANGES_KEY = ["setting", "dataset", "combination", "method", "change"]
+MOST_ROWS = 20_000  # of the training part, where only the change counts
 
 
 def fit(estimator, X, y):
@@ -103,6 +110,21 @@ def judge_image(setting, dataset, combination, method, configuration, device):
     return judge(row, problem(dataset, combination), method, make)
 
 
+def judge_change(setting, dataset, combination, method, change, device):
+    """Csv row of a method for images with some options changed."""
+    problem = paper_problems.SETTINGS[setting][0](dataset, combination)
+    kept = np.random.RandomState(0).permutation(len(problem.X))[:MOST_ROWS]
+    row = {"setting": setting, "dataset": dataset, "combination": combination}
+    row |= {"change": change, "device": device}
+
+    def make(n_rows):
+        options = paper_settings.CHANGES[method][change]
+        made_by = paper_settings.DEFAULT_IMAGES[method]
+        return made_by(dataset, n_rows, random_state=combination, device=device, **options)
+
+    return judge(row, problem._replace(X=problem.X[kept], y=problem.y[kept]), method, make)
+
+
 def tabular(args):
     tasks = [
         (dataset, seed, method, configuration)
@@ -129,6 +151,20 @@ def images(args):
     run(args, "paper_images.csv", IMAGES_KEY, tasks, partial(judge_image, device=args.device))
 
 
+def changes(args):
+    tasks = [
+        (setting, dataset, k, method, change)
+        for k in range(args.combinations)
+        for method, changed in paper_settings.CHANGES.items()
+        if method in (args.methods or paper_settings.CHANGES)
+        for setting in paper_settings.CHANGED_IN[method]
+        for dataset in args.datasets or paper_problems.IMAGES
+        for change in changed
+        if k < paper_problems.SETTINGS[setting][1]
+    ]
+    run(args, "paper_changes.csv", CHANGES_KEY, tasks, partial(judge_change, device=args.device))
+
+
 def methods(args, paper, default):
     """Yield each method under the papers' setting and under the defaults, as far as asked for."""
     for configuration, made_by in (("paper", paper), ("default", default)):
@@ -153,7 +189,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {"tabular": tabular, "images": images}
+    commands = {"tabular": tabular, "images": images, "changes": changes}
     parser.add_argument("command", choices=commands)
     parser.add_argument("--output", type=Path, help="the csv file; default in benchmarks/results")
     parser.add_argument("--datasets", nargs="+")
@@ -163,7 +199,7 @@ if __name__ == "__main__":
     parser.add_argument("--limit-seconds", type=float, help="no run starts after that time")
     tables = parser.add_argument_group("tabular")
     tables.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    pictures = parser.add_argument_group("images")
+    pictures = parser.add_argument_group("images, changes")
     pictures.add_argument(
         "--settings", nargs="+", default=[""], help='beginnings of settings, such as "(i) 5%%"'
     )
