@@ -27,10 +27,6 @@ display = LabelGainDisplay.from_estimators(
     detectors, X, truth, n_labeled=(0, 1, 3, 10), n_repeats=3, random_state=0
 )
 
-styles = dict(zip(detectors, ["-", "--", "-.", ":"], strict=True))
-for name, line in display.lines_.items():
-    line.set_linestyle(styles[name])
-display.ax_.legend()
 display.ax_.set_title("Average precision by number of labelled anomalies")
 display.figure_.set_size_inches(8, 4.5)
 

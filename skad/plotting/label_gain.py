@@ -1,8 +1,12 @@
 """What labels are worth."""
 
+import itertools
+
 from ..metrics import average_precision_scorer
 from ..model_selection import label_gain_curve
 from ._base import Display
+
+MARKERS = "os^Dv"  # lines are told apart without colours, too
 
 
 class LabelGainDisplay(Display):
@@ -110,10 +114,10 @@ class LabelGainDisplay(Display):
         """
         self._set_axes(ax)
         self.lines_, self.bands_ = {}, {}
-        for name, scores in self.scores.items():
+        for (name, scores), marker in zip(self.scores.items(), itertools.cycle(MARKERS)):
             mean, deviation = scores.mean(axis=0), scores.std(axis=0)
             (line,) = self.ax_.plot(
-                self.n_labeled, mean, **{"marker": "o", "label": name, **kwargs}
+                self.n_labeled, mean, **{"marker": marker, "label": name, **kwargs}
             )
             self.lines_[name] = line
             self.bands_[name] = self.ax_.fill_between(
