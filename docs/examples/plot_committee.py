@@ -68,14 +68,14 @@ fig.legend(loc="outside lower center", ncols=2)
 # %%
 # All members know the kinds that were labelled. The trees and the kernel classifier know little
 # else; the networks also measure how far a row is from the bulk of the table. The committee keeps
-# what the networks know, because its classifiers have a limit: they may accuse a row, but what they
-# find very normal counts no more than what they find fairly normal.
+# most of what the networks know, because its classifiers have a limit: they may accuse a row, but
+# what they find very normal counts no more than what they find fairly normal.
 #
 # A committee of your own
 # -----------------------
 # Any detectors and classifiers can be members, with weights and limits. Here two classifiers and
-# one member that knows no labels, without limits and with the classifiers' set to one standard
-# deviation below the median; then with more weight for the member that knows no labels.
+# one member that knows no labels, without limits and with the classifiers' set to half a
+# standard deviation below the median; then with more weight for the member that knows no labels.
 
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -93,7 +93,7 @@ members = [
     ("boosting", ClassifierDetector(boosting)),
     ("neighbors", NormalOnlyDetector(neighbors)),
 ]
-limited = [-1, -1, np.inf]
+limited = [-0.5, -0.5, np.inf]
 for weights, limits in [
     ([1, 1, 0], None),
     ([1, 1, 1], None),

@@ -39,11 +39,11 @@ class VotingDetector(_BaseComposition, BaseDetector):
         `ClassifierDetector` of a logistic regression on 300 Nystroem features of an RBF kernel.
     weights : array-like of shape (n_estimators,), default=None
         Weights of the parts, dropped ones included. None: all the same; with ``estimators=None``
-        trees and boosting weigh as much as both networks each.
+        trees weigh as much as both networks.
     limits : array-like of shape (n_estimators,), default=None
         Higher standardised scores of a part count as its limit, dropped parts included: a part
         with a limit may accuse a row, but not acquit it. None: no limits (inf); with
-        ``estimators=None`` -1 for the classifiers, one standard deviation below the median,
+        ``estimators=None`` -0.5 for the classifiers, half a standard deviation below the median,
         since what is unlike the labelled anomalies may be an anomaly of another kind.
     n_jobs : int, default=None
         Fits at the same time, as in scikit-learn; results do not depend on it, up to rounding.
@@ -166,8 +166,8 @@ class VotingDetector(_BaseComposition, BaseDetector):
                 ("kernel", ClassifierDetector(classifier)),
                 ("boosting", ClassifierDetector(boosting) if many else "drop"),
             ]
-            weights = [1, 1, 2, 1, 2] if weights is None else weights
-            limits = [np.inf, np.inf, -1, -1, -1] if limits is None else limits
+            weights = [1, 1, 2, 1, 1] if weights is None else weights
+            limits = [np.inf, np.inf, -0.5, -0.5, -0.5] if limits is None else limits
         pairs = all(isinstance(p, (tuple, list)) and len(p) == 2 for p in parts)
         if not parts or not pairs or not all(isinstance(name, str) for name, _ in parts):
             raise ValueError(f"estimators must be a list of (name, detector) pairs, got {parts!r}.")
