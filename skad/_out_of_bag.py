@@ -12,6 +12,7 @@ from skorch.callbacks import Callback
 
 from ._parameters import DeclaredParameters
 
+MIN_LABELED, STEPS_IF_FEWER = 3, 50  # anomalies, to have one to leave out
 LABELED_SHARE, UNLABELED_SHARE = 0.3, 0.2  # of the rows that a member leaves out
 MAX_LEFT_OUT = 4096  # unlabelled rows are enough to rank among
 CANDIDATES = (25, 50, 100, 200, 400, 800)

@@ -27,6 +27,7 @@ from ._modules import SAMPLE, ScaleImage, Standardize
 from ._net import MemberBatches, MemberNet, ValidationRows
 from ._out_of_bag import (
     CANDIDATES,
+    MIN_LABELED,
     STEPS_PER_EPOCH,
     StepChoice,
     draw_left_out,
@@ -237,7 +238,7 @@ class BaseDeepDetector(
     def _draw_left_out(self, y):
         """Rows that members leave out to choose the number of steps by; None: it is fixed."""
         chosen = self._chooses_steps and self.max_steps == "auto" and self.image_shape is None
-        if not chosen or np.sum(y == -1) < 3 or self.n_estimators < 4:
+        if not chosen or np.sum(y == -1) < MIN_LABELED or self.n_estimators < 4:
             return None
         kept = np.zeros(len(y), dtype=bool)
         if self.validation_fraction is not None:

@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from skad import DeepSAD
 from skad._labels import batch_strata
 from skad._net import MemberBatches
-from skad._out_of_bag import CANDIDATES, draw_left_out
+from skad._out_of_bag import CANDIDATES, STEPS_IF_FEWER, draw_left_out
 
 from .checks import make_problem
 
@@ -39,6 +39,9 @@ def test_it_needs_labels_members_and_auto(chosen):
     ]:
         fitted = DeepSAD(**{**SMALL, **options}).fit(X[: len(y)] if y is not None else X, y)
         assert has_choice(fitted) == (y is not None and len(y) == 22)
+    # What is fixed: few steps for few labels.
+    assert DeepSAD(**SMALL).fit(X, few).n_iter_ == STEPS_IF_FEWER
+    assert DeepSAD(**{**SMALL, "n_estimators": 3}).fit(X, Y).n_iter_ == 100
     refitted = DeepSAD(**SMALL).fit(X, Y).set_params(max_steps=30).fit(X, Y)
     assert not has_choice(refitted)
     assert not hasattr(refitted, "oob_decision_function_")

@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 
 from .._modules import DetectorNetwork, ReconstructionError
+from .._out_of_bag import MIN_LABELED, STEPS_IF_FEWER
 from .._parameters import CountOrZero
 from ..base_deep import BaseDeepDetector, mean_score
 
@@ -53,7 +55,9 @@ class HypersphereDetector(BaseDeepDetector):
         # Measured: without labelled anomalies more steps only pull everything to the centre.
         if -1 not in y:
             return 20
-        return 100 if self._image_shape is None else 600
+        if self._image_shape is not None:
+            return 600
+        return STEPS_IF_FEWER if np.sum(y == -1) < MIN_LABELED else 100
 
     def _make_network(self, n_features, y):
         options = {"bias": self._has_biases(y), "batch_norm": self.batch_norm}
