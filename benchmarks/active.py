@@ -7,7 +7,7 @@ the rows shown, "ap" the average precision on the test part, both after so many 
 The loops that learn are compared with isolation forest's top rows, all chosen at once, and with
 random rows: DeepSAD learns from those in the end, too, so that "ap" compares labels. The strategy
 and the detector were chosen on every second table in the order of names, and are confirmed on the
-others, which is what is run by default. The stored results are those of seed 0.
+others, which is what is run by default. The stored results are those of seeds 0 and 1.
 
     SKAD_DATA=path/to/data OMP_NUM_THREADS=1 python -m benchmarks.active [n_jobs] [n_seeds]
 """
