@@ -153,7 +153,8 @@ def check_threshold_moves_without_refit(detector):
 def check_scores_vary(detector):
     X, y, _ = make_problem()
     scores = detector.fit(X, y).score_samples(X)
-    assert len(np.unique(scores.astype(np.float32))) > 0.9 * len(X)
+    # The fewest are of 30 trees: .81 to .97 over seeds.
+    assert len(np.unique(scores.astype(np.float32))) > 0.7 * len(X)
     assert scores.std() > 1e-3 * np.abs(scores).mean()
 
 
