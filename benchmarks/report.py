@@ -25,7 +25,7 @@ from matplotlib import pyplot as plt
 
 OURS = "VotingDetector"
 DRAWN = ["VotingDetector", "DeepSAD", "ESAD", "ExtraTrees", "RBF logistic regression", "CatBoost"]
-DRAWN += ["XGBOD", "DevNet, repaired", "IsolationForest"]
+DRAWN += ["balanced random forest", "DevNet, repaired", "IsolationForest"]
 
 
 def read(path):
