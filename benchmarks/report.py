@@ -183,10 +183,10 @@ def draw_time(table, path):
 def sections(table):
     """Yield (title, text)."""
     shares, counts = list(SHARES), list(COUNTS)
-    yield (
-        "Share of the training anomalies labelled, AP",
-        markdown(means(of_settings(table, shares))),
-    )
+    part = of_settings(table, shares)
+    yield "Share of the training anomalies labelled, AP", markdown(means(part))
+    splits = part.groupby("setting", sort=False)["seed"].nunique().to_frame("splits")
+    yield "Splits that these are means over", markdown(splits)
     names = sorted(table.loc[table["setting"].isin(shares), "dataset"].unique())
     for title, half in (("first", names[::2]), ("second", names[1::2])):
         part = of_settings(table[table["dataset"].isin(half)], shares)
