@@ -35,11 +35,12 @@ class VotingDetector(_BaseComposition, BaseDetector):
     ----------
     estimators : list of (str, estimator) tuples, default=None
         Names and detectors: anything with `fit` and `score_samples`, higher meaning more normal,
-        or "drop". None: `DeepSAD`, `ESAD`, `ClassifierDetector` as they come, and a
-        `ClassifierDetector` of a logistic regression on 300 Nystroem features of an RBF kernel.
+        or "drop". None: `DeepSAD` and `ESAD` of four networks each, `ClassifierDetector` as it
+        comes, a logistic regression on 300 Nystroem features of an RBF kernel and, from 30 labelled
+        anomalies on, gradient boosting.
     weights : array-like of shape (n_estimators,), default=None
         Weights of the parts, dropped ones included. None: all the same; with ``estimators=None``
-        trees weigh as much as both networks.
+        trees and boosting weigh twice as much as each other part.
     limits : array-like of shape (n_estimators,), default=None
         Higher standardised scores of a part count as its limit, dropped parts included: a part
         with a limit may accuse a row, but not acquit it. None: no limits (inf); with
@@ -157,16 +158,23 @@ class VotingDetector(_BaseComposition, BaseDetector):
         if parts is None:
             kernel = Nystroem(n_components=min(300, len(y)))
             classifier = make_pipeline(StandardScaler(), kernel, LogisticRegression(max_iter=1000))
-            boosting = HistGradientBoostingClassifier(max_leaf_nodes=8, early_stopping=False)
+            boosting = HistGradientBoostingClassifier(
+                learning_rate=0.05,
+                max_iter=300,
+                max_leaf_nodes=8,
+                min_samples_leaf=5,
+                max_features=0.5,
+                early_stopping=False,
+            )
             many = np.sum(y == -1) >= MANY
             parts = [
-                ("deep_sad", DeepSAD()),
-                ("esad", ESAD()),
+                ("deep_sad", DeepSAD(n_estimators=4)),
+                ("esad", ESAD(n_estimators=4)),
                 ("trees", ClassifierDetector()),
                 ("kernel", ClassifierDetector(classifier)),
                 ("boosting", ClassifierDetector(boosting) if many else "drop"),
             ]
-            weights = [1, 1, 2, 1, 1] if weights is None else weights
+            weights = [1, 1, 2, 1, 2] if weights is None else weights
             limits = [np.inf, np.inf, -0.5, -0.5, -0.5] if limits is None else limits
         pairs = all(isinstance(p, (tuple, list)) and len(p) == 2 for p in parts)
         if not parts or not pairs or not all(isinstance(name, str) for name, _ in parts):

@@ -41,15 +41,19 @@ def make_tail(seed=0, n=600):
     return X, np.where((truth == -1) & (np.cumsum(truth == -1) <= 15), -1, 0), truth
 
 
-def test_scores_of_a_forest_by_hand():
+WEIGHTS = [None, "balanced_subsample", {0: 3.0, 1: 1.0}]
+FORESTS = [None, *(clone(FOREST).set_params(class_weight=weight) for weight in WEIGHTS)]
+
+
+@pytest.mark.parametrize("forest", FORESTS, ids=["default", "none", "subsample", "own weights"])
+def test_scores_of_a_forest_by_hand(forest):
+    """Both classes weigh the same in each tree's leaves, however they weighed as it grew."""
     X, y, _ = make_problem()
-    forest = clone(FOREST).set_params(class_weight="balanced_subsample")
-    detector = ClassifierDetector(forest).fit(X, y)
+    detector = ClassifierDetector(forest, random_state=0).fit(X, y)
     expected = np.zeros(len(X))
     target = (y != -1).astype(int)
-    for tree, rows in zip(
-        detector.estimator_, detector.estimator_.estimators_samples_, strict=True
-    ):
+    fitted = detector.estimator_
+    for tree, rows in zip(fitted, fitted.estimators_samples_, strict=True):
         weights = compute_sample_weight("balanced", target, indices=rows)[rows]
         leaves = tree.apply(X)
         for leaf in np.unique(leaves):
@@ -57,7 +61,7 @@ def test_scores_of_a_forest_by_hand():
             normal = weights[inside & (target[rows] == 1)].sum()
             anomaly = weights[inside & (target[rows] == 0)].sum()
             expected[leaves == leaf] += np.log((normal + 1) / (anomaly + 1))
-    assert_allclose(detector.score_samples(X), expected / 20, rtol=1e-12)
+    assert_allclose(detector.score_samples(X), expected / len(fitted), rtol=1e-9)
 
 
 def test_scores_do_not_tie_where_probabilities_do():
@@ -127,10 +131,10 @@ def test_out_of_bag_scores_by_hand():
 
 def test_out_of_bag_scores_are_honest():
     """On labels without a meaning they are no better than chance; training scores are perfect."""
-    found, forest = [], ClassifierDetector()._balanced_estimator().set_params(n_estimators=50)
-    for seed in range(5):
+    found, forest = [], ExtraTreesClassifier(50, bootstrap=True, min_samples_leaf=2)
+    for seed in range(6):
         X, y = make_noise(seed)
-        detector = ClassifierDetector(forest, random_state=seed).fit(X, y)
+        detector = ClassifierDetector(forest if seed % 2 else None, random_state=seed).fit(X, y)
         found.append(detector.oob_score_)
         assert detector.score(X, y) > 0.95
         seen = detector.oob_decision_function_
