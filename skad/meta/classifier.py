@@ -18,7 +18,7 @@ from ..base import BaseDetector, threshold
 from ..metrics import roc_auc_score
 
 ANOMALY, NORMAL = 0, 1  # what the classifier is told, so that larger means more normal
-SMOOTHING = 1.0  # weighted rows of either class that each leaf has besides its own
+SMOOTHING = 1.0  # rows, weighted as the tree weighs them, that each leaf has of both classes
 MIN_SHARE = 1e-6  # added to probabilities, so that their log-odds are finite
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 Share = Annotated[float, Number(Real, 0, 1, closed="left")]
@@ -29,17 +29,17 @@ class ClassifierDetector(BaseDetector):
 
     Labelled anomalies are one class and all other rows the other; both weigh the same. Scores are
     log-odds, which rank rows also where probabilities are 0 or 1: of a forest the mean over trees
-    of the log-odds of a leaf's smoothed shares, both classes weighing the same in each tree, which
-    finds more anomalies than `predict_proba`, by much where few are labelled.
+    of the log-odds of a leaf's smoothed shares, which finds more anomalies than `predict_proba`,
+    by much where few are labelled.
 
     Parameters
     ----------
     estimator : classifier, default=None
         Anything with `fit` and `decision_function` or `predict_proba`; the former where it has
-        both. None: ``ExtraTreesClassifier(200, bootstrap=True, criterion="entropy",
-        min_samples_leaf=2)`` without class weights. Where the `class_weight` of a given one is None
-        it is "balanced", of a forest "balanced_subsample"; without that parameter, balanced sample
-        weights are passed to a `fit` that takes them.
+        both. None: ``ExtraTreesClassifier(200, bootstrap=True, min_samples_leaf=2,
+        class_weight="balanced_subsample")``. Where `class_weight` is left None it is "balanced",
+        of a forest "balanced_subsample"; without that parameter, balanced sample weights are passed
+        to a `fit` that takes them.
     clean : float in [0, 1), default=0.0
         Above 0: fit twice, the second time without the unlabelled rows that look most anomalous by
         out-of-bag scores, which needs a forest with ``bootstrap=True``. With n labelled anomalies
@@ -127,9 +127,8 @@ class ClassifierDetector(BaseDetector):
     def _balanced_estimator(self):
         """Return the classifier to fit, once it is known to suit; both classes weigh the same."""
         if self.estimator is None:
-            # Class weights would take longer than the trees, and leaves are balanced anyway.
             return ExtraTreesClassifier(
-                200, bootstrap=True, criterion="entropy", min_samples_leaf=2
+                200, bootstrap=True, min_samples_leaf=2, class_weight="balanced_subsample"
             )
         if not is_classifier(self.estimator):
             raise ValueError(f"estimator must be a classifier, got {self.estimator!r}.")
@@ -214,11 +213,6 @@ def _has_out_of_bag(estimator):
 
 
 def _leaf_log_odds(tree):
-    """Log-odds of normal against anomaly in each node, by its weighted rows and a few more.
-
-    Both classes weigh the same in the whole tree, and as much together as all its rows.
-    """
-    weights = tree.value[:, 0] * tree.weighted_n_node_samples[:, None]
-    both = weights[0]
-    weights = weights * both.sum() / (2 * np.where(both > 0, both, 1)) + SMOOTHING
+    """Log-odds of normal against anomaly in each node, by its weighted rows and a few more."""
+    weights = tree.value[:, 0] * tree.weighted_n_node_samples[:, None] + SMOOTHING
     return np.log(weights[:, NORMAL] / weights[:, ANOMALY])

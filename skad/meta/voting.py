@@ -35,9 +35,9 @@ class VotingDetector(_BaseComposition, BaseDetector):
     ----------
     estimators : list of (str, estimator) tuples, default=None
         Names and detectors: anything with `fit` and `score_samples`, higher meaning more normal,
-        or "drop". None: `DeepSAD` and `ESAD` of four networks each, `ClassifierDetector` as it
-        comes, a logistic regression on 300 Nystroem features of an RBF kernel and, from 30 labelled
-        anomalies on, gradient boosting.
+        or "drop". None: `DeepSAD` and `ClassifierDetector` as they come, `ESAD` of four
+        networks, a logistic regression on 300 Nystroem features of an RBF kernel and, from 30
+        labelled anomalies on, gradient boosting.
     weights : array-like of shape (n_estimators,), default=None
         Weights of the parts, dropped ones included. None: all the same; with ``estimators=None``
         trees and boosting weigh twice as much as each other part.
@@ -158,17 +158,10 @@ class VotingDetector(_BaseComposition, BaseDetector):
         if parts is None:
             kernel = Nystroem(n_components=min(300, len(y)))
             classifier = make_pipeline(StandardScaler(), kernel, LogisticRegression(max_iter=1000))
-            boosting = HistGradientBoostingClassifier(
-                learning_rate=0.05,
-                max_iter=300,
-                max_leaf_nodes=8,
-                min_samples_leaf=5,
-                max_features=0.5,
-                early_stopping=False,
-            )
+            boosting = HistGradientBoostingClassifier(max_leaf_nodes=8, early_stopping=False)
             many = np.sum(y == -1) >= MANY
             parts = [
-                ("deep_sad", DeepSAD(n_estimators=4)),
+                ("deep_sad", DeepSAD()),
                 ("esad", ESAD(n_estimators=4)),
                 ("trees", ClassifierDetector()),
                 ("kernel", ClassifierDetector(classifier)),

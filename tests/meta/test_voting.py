@@ -128,7 +128,7 @@ def test_as_it_comes(y):
     assert list(committee.named_estimators_) == ["deep_sad", "esad", "trees", "kernel"]
     assert_allclose(committee.weights_, [0.2, 0.2, 0.4, 0.2])
     assert_array_equal(committee.limits_, [np.inf, np.inf, -0.5, -0.5])
-    assert [part.n_estimators for part in committee.estimators_[:2]] == [4, 4]
+    assert [part.n_estimators for part in committee.estimators_[:2]] == [8, 4]
     assert committee.score(X, TRUTH) > (0.95 if y is Y else 0.8)
 
 
