@@ -54,10 +54,11 @@ class ClassifierDetector(BaseDetector):
         The fitted classifier; its classes are 0 (anomaly) and 1 (normal).
     oob_score_ : float
         ROC AUC of the labelled anomalies by `oob_decision_function_`, as `score` gives it. Only
-        with labelled anomalies, where `oob_decision_function_` is.
+        with at least two labelled anomalies, where `oob_decision_function_` is.
     oob_decision_function_ : ndarray of shape (n_samples,)
-        Each training row's decision function by the trees that have not seen it, NaN where all
-        have. Only for scikit-learn's random forests and extra trees with ``bootstrap=True``.
+        Each training row's decision function by the trees that have not seen it, but some labelled
+        anomaly; NaN where there are none. Only for scikit-learn's random forests and extra trees
+        with ``bootstrap=True``.
     {attributes}
 
     See Also
@@ -163,6 +164,8 @@ class ClassifierDetector(BaseDetector):
         sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
         samples = self.estimator_.estimators_samples_
         for drawn, scores in zip(samples, self._scores_by_tree(rows), strict=True):
+            if np.all(target[kept[drawn]] == NORMAL):
+                continue  # a tree that has seen no anomaly says the same of every row
             left_out = np.ones(len(rows), dtype=bool)
             left_out[kept[drawn]] = False
             sums[left_out] += scores[left_out]

@@ -138,13 +138,24 @@ def test_out_of_bag_scores_are_honest():
 
 
 @pytest.mark.parametrize("forest", [ExtraTreesClassifier, RandomForestClassifier])
-def test_trees_leave_a_single_anomaly_out(forest):
-    """Forests whose draws follow class weights would draw it for nearly every tree."""
-    X, y = make_noise(n_labeled=1)
+def test_trees_leave_one_of_two_anomalies_out(forest):
+    """Forests whose draws follow class weights would draw both for nearly every tree."""
+    X, y = make_noise(n_labeled=2)
     detector = ClassifierDetector(forest(50, bootstrap=True, random_state=0)).fit(X, y)
     left_out = [0 not in rows for rows in detector.estimator_.estimators_samples_]
     assert np.mean(left_out) == pytest.approx(np.exp(-1), abs=0.2)
-    assert not np.isnan(detector.oob_decision_function_[0])
+    assert not np.isnan(detector.oob_decision_function_[:2]).any()
+
+
+def test_trees_that_have_seen_no_anomaly_have_no_say_out_of_bag():
+    """They score all rows as more normal than other trees do: a single anomaly would come last."""
+    rng = np.random.RandomState(0)
+    X, y = np.r_[rng.randn(1, 4) + 8, rng.randn(300, 4)], np.repeat([-1, 0], [1, 300])
+    detector = ClassifierDetector(random_state=0).fit(X, y)
+    assert_array_equal(np.isnan(detector.oob_decision_function_), y == -1)
+    assert not hasattr(detector, "oob_score_")
+    X, y = np.r_[X[:1] + 0.1, X], np.r_[-1, y]
+    assert ClassifierDetector(random_state=0).fit(X, y).oob_score_ > 0.95
 
 
 def test_out_of_bag_scores_only_where_there_are_some():
