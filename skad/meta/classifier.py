@@ -164,10 +164,11 @@ class ClassifierDetector(BaseDetector):
         sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
         samples = self.estimator_.estimators_samples_
         for drawn, scores in zip(samples, self._scores_by_tree(rows), strict=True):
-            if np.all(target[kept[drawn]] == NORMAL):
+            seen = kept[drawn]
+            if np.all(target[seen] == NORMAL):
                 continue  # a tree that has seen no anomaly says the same of every row
             left_out = np.ones(len(rows), dtype=bool)
-            left_out[kept[drawn]] = False
+            left_out[seen] = False
             sums[left_out] += scores[left_out]
             counts += left_out
         with np.errstate(invalid="ignore"):

@@ -40,7 +40,7 @@ class VotingDetector(_BaseComposition, BaseDetector):
         labelled anomalies on, gradient boosting.
     weights : array-like of shape (n_estimators,), default=None
         Weights of the parts, dropped ones included. None: all the same; with ``estimators=None``
-        trees and boosting weigh twice as much as each other part.
+        trees and boosting weigh twice as much as each of the other parts.
     limits : array-like of shape (n_estimators,), default=None
         Higher standardised scores of a part count as its limit, dropped parts included: a part
         with a limit may accuse a row, but not acquit it. None: no limits (inf); with
